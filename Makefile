@@ -1,0 +1,54 @@
+# Two commands: `make demo` and `make test`. Both set up all they need.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_FLAGS := --quiet --disable-pip-version-check
+PROFILE := profiles/reference-notes.yaml
+BUNDLE := build/reference-notes
+VISIT := profiles/data/clinical-sample/demo/visit.txt
+
+export PYTHONHASHSEED := 0
+
+.PHONY: demo test lint bench clean oracle
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "edge needs Python 3.11 as '$(PYTHON)'; name another with make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.venv-optimum/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-optimum
+	.venv-optimum/bin/python -m pip install $(PIP_FLAGS) -e '.[optimum]'
+	@touch $@
+
+.venv-peers/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-peers
+	CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_AVX512=ON -DGGML_AVX512_VNNI=ON -DLLAVA_BUILD=OFF" \
+	  .venv-peers/bin/python -m pip install $(PIP_FLAGS) -e '.[peers]'
+	@touch $@
+
+demo: $(VENV)/.ready
+	@echo "== 1/4 plan: does it fit?"
+	$(BIN)/edge plan $(PROFILE)
+	@echo "== 2/4 build: checkpoint to signed bundle"
+	$(BIN)/edge build $(PROFILE)
+	@echo "== 3/4 verify: prove it on this machine"
+	$(BIN)/edge verify $(BUNDLE) --html build/reference-notes.html
+	@echo "== 4/4 run: draft a note from a real visit's transcript"
+	$(BIN)/edge run $(BUNDLE) --task note $(VISIT)
+
+test: $(VENV)/.ready .venv-optimum/.ready lint
+	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.ready .venv-peers/.ready
+	.venv-peers/bin/python benchmarks/run_peers.py
+
+clean:
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache

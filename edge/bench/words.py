@@ -1,0 +1,100 @@
+"""Numbers and remarks of a result in the words that report, terminal and gates share. Pure."""
+
+from __future__ import annotations
+
+from edge.bench.result import BenchResult
+
+LEDGER_WORDS = {
+    "weights": "weights",
+    "scales": "scales",
+    "kv_cache": "KV cache",
+    "activations": "activations",
+    "runtime": "runtime",
+    "ui": "screen",
+    "file_pages": "file pages",
+    "load_pages": "loading",
+}
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number with its unit for a person: two or three digits, bytes in MB or GB, shares in per cent."""
+    if unit == "bytes":
+        return f"{value / 1e9:.2f} GB" if abs(value) >= 1e9 else f"{value / 1e6:.1f} MB"
+    if unit == "bytes/s":
+        return f"{value / 1e9:.1f} GB/s"
+    if unit == "share":
+        return f"{value:.1%}"
+    if abs(value) >= 100:
+        text = f"{value:,.0f}"
+    elif abs(value) >= 1:
+        text = f"{value:.1f}".removesuffix(".0")
+    else:
+        text = f"{value:.4f}".rstrip("0").rstrip(".")
+    return f"{text} {unit}".strip()
+
+
+def duration(seconds: float) -> str:
+    """ "58 s" or "10 min 3 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def short_digest(digest: str) -> str:
+    """The first 12 hex digits, as shown on screens."""
+    return digest[:12]
+
+
+def device_name(result: BenchResult) -> str:
+    """The board where it has a name, else the CPU."""
+    device = result.environment.device
+    return str(device.get("board") or device.get("cpu_model") or device.get("arch"))
+
+
+def remarks(result: BenchResult) -> tuple[str, ...]:
+    """What a reader must know before trusting the speeds."""
+    found = []
+    cpus = int(result.environment.device.get("logical_cpus", 1))
+    load = result.environment.load_average_before
+    if load is not None and load[0] > 0.5 * cpus:
+        found.append(
+            f"The device was busy before the run (load {load[0]:.1f} on {cpus} CPUs), so speeds may be too low."
+        )
+    governor = result.environment.governor
+    if governor and governor != "performance":
+        found.append(f"The CPU governor is '{governor}': clocks may change during the run.")
+    if result.bandwidth is not None and result.bandwidth.decided_by == "cache":
+        found.append("The last-level cache can hold the model, so the bandwidth limit is that of the cache.")
+    found += [f"Left out: {reason}." for reason in result.skipped]
+    return tuple(found)
+
+
+def headline(result: BenchResult) -> tuple[tuple[str, str, str], ...]:
+    """Key figures: (name, value, what it is for). A missing sensor says so."""
+    tiles = []
+    if result.prefill:
+        longest = result.prefill[-1]
+        tiles.append(
+            ("First token", quantity(longest.ttft_ms.median, "ms"), f"after a prompt of {longest.prompt_tokens} tokens")
+        )
+    if result.decode:
+        slowest = min(result.decode, key=lambda one: one.tokens_per_s.median)
+        value = quantity(slowest.tokens_per_s.median, "tok/s")
+        tiles.append(("Decode", value, f"with {slowest.context_tokens} tokens read"))
+    memory = result.memory
+    tiles.append(("Peak memory", quantity(memory.peak_rss_bytes, "bytes"), f"{memory.samples:,} samples"))
+    tiles.append(("Load", quantity(result.load.load_ms.median, "ms"), "tokenizer and model"))
+    if result.sustained is not None:
+        run = result.sustained
+        tiles.append(("Speed kept", quantity(run.floor_ratio, "share"), f"slowest window of {duration(run.seconds)}"))
+    energy = result.energy
+    if energy.j_per_token is None:
+        tiles.append(("Energy", "no sensor", energy.reason.removeprefix("no sensor: ")))
+    else:
+        tiles.append(("Energy", quantity(energy.j_per_token, "J"), f"per token, {energy.source}"))
+    heat = result.temperature
+    if heat.highest_celsius is None:
+        tiles.append(("Temperature", "no sensor", heat.reason.removeprefix("no sensor: ")))
+    else:
+        tiles.append(("Temperature", f"{heat.highest_celsius:.0f} °C", f"highest, {heat.source}"))
+    tiles.append(("On disk", quantity(result.bundle.disk_bytes, "bytes"), "the whole bundle"))
+    return tuple(tiles)

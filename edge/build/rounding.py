@@ -1,0 +1,115 @@
+"""The stages that decide how weights are rounded: calibrated rounding, and the layers that stay at 8 bits.
+
+Both are kept in the cache under what they were computed from (model, text, formats, version of the method), so
+a second build of the same model takes seconds here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.build.calibrate import ROUNDING_VERSION, LayerCost, RoundedStore, calibrate, stored_layer
+from edge.build.graph import matrix_name
+from edge.build.mixed import choose
+from edge.build.reference import MATRICES, Reference, log_softmax
+from edge.build.state import Build
+from edge.build.texts import sample
+from edge.specs.profile import locate
+
+CHOICE_TOKENS = 1024
+
+
+def stage_round(build: Build) -> dict[str, Any]:
+    """Calibrated rounding and sensitivities; from the cache when the same was computed before."""
+    quantisation = build.profile.quantisation
+    search = quantisation.scheme == "mixed" and quantisation.int8_layers is None
+    gptq = quantisation.rounding == "gptq" and quantisation.scheme != "int8"
+    if quantisation.scheme == "none" or not (gptq or search):
+        return {"rounding": "rtn" if quantisation.scheme != "none" else "none"}
+    text = quantisation.calibration or build.profile.fidelity_text
+    build.calibration = sample(locate(build.profile_path, text.text), build.tokenizer, text.tokens)
+    formats = [build.format(4), build.format(8)] if quantisation.scheme == "mixed" else [build.format(4)]
+    build.rounded_key = {
+        "version": ROUNDING_VERSION,
+        "model": build.checkpoint.digest,
+        "text": build.calibration.digest,
+        "tokens": text.tokens,
+        "gptq": gptq,
+        "formats": [[item.bits, item.block_size, item.symmetric] for item in formats],
+    }
+    entry = build.cache.find("rounded", build.rounded_key)
+    reused = entry is not None
+    if entry is None:
+        sequences = build.calibration.sequences
+
+        def fill(folder: Path) -> dict[str, Any]:
+            store = RoundedStore(folder)
+            costs = calibrate(build.checkpoint, sequences, formats, store, gptq=gptq, progress=build.progress)
+            (folder / "costs.json").write_text(json.dumps([vars(cost) for cost in costs]))
+            return build.rounded_key
+
+        entry = build.cache.store("rounded", fill)
+    build.rounded = RoundedStore(entry.folder)
+    build.costs = [LayerCost(**item) for item in json.loads(entry.path("costs.json").read_text())]
+    return {"rounding": "gptq" if gptq else "rtn", "tokens": build.calibration.tokens, "from_cache": reused}
+
+
+def stage_choose(build: Build) -> dict[str, Any]:
+    """For `mixed`: the layers that stay at 8 bits."""
+    quantisation = build.profile.quantisation
+    if quantisation.scheme != "mixed":
+        return {}
+    if quantisation.int8_layers is not None:
+        build.int8_layers = quantisation.int8_layers
+        return {"int8_layers": list(build.int8_layers), "chosen_by": "profile"}
+    budget = build.profile.budgets.fidelity
+    limit = budget.mean_kl_max if budget is not None and budget.mean_kl_max is not None else 0.05
+    key = build.rounded_key | {"mean_kl_max": limit, "choice_tokens": CHOICE_TOKENS}
+    entry = build.cache.find("choice", key)
+    if entry is None:
+
+        def fill(folder: Path) -> dict[str, Any]:
+            choice = choose(build.costs, limit, _kl_measure(build))
+            (folder / "choice.json").write_text(json.dumps(vars(choice)))
+            return key
+
+        entry = build.cache.store("choice", fill)
+    choice = json.loads(entry.path("choice.json").read_text())
+    build.int8_layers = tuple(choice["int8_layers"])
+    return {"int8_layers": list(build.int8_layers), "mean_kl": choice["mean_kl"], "chosen_by": "measurement"}
+
+
+def _kl_measure(build: Build) -> Callable[[frozenset[int]], float]:
+    """Mean KL of a mix on part of the calibration text, in host-independent arithmetic."""
+    store = build.rounded
+    if build.calibration is None or store is None:
+        raise ValueError("choose needs a calibrated rounding")
+    sequences: list[tuple[int, ...]] = []
+    for sequence in build.calibration.sequences:
+        if sum(map(len, sequences)) >= CHOICE_TOKENS:
+            break
+        sequences.append(sequence)
+    reference = Reference(build.checkpoint, sequences)
+    source = log_softmax(reference.logits(reference.run()))
+    probabilities = np.exp(source)
+    low, high = build.format(4), build.format(8)
+    steps = 0
+
+    def measure(raised: frozenset[int]) -> float:
+        nonlocal steps
+        steps += 1
+        build.progress("choose", steps, 6)
+        names = {matrix_name(layer, matrix) for layer in raised for matrix in MATRICES}
+        hidden = reference.run(
+            lambda layer: stored_layer(build.checkpoint, store, lambda name: high if name in names else low, layer)
+        )
+        mixed = log_softmax(reference.logits(hidden))
+        # Six digits: log's last bits may differ between hosts, the comparison with the budget may not.
+        return round(float((probabilities * (source - mixed)).sum(axis=-1).mean()), 6)
+
+    return measure

@@ -1,0 +1,66 @@
+"""One build at work: what the stages read and fill in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge.build.cache import Cache
+from edge.build.calibrate import LayerCost, RoundedStore
+from edge.build.checkpoint import Checkpoint
+from edge.build.plan import Plan
+from edge.build.quantise import QuantFormat
+from edge.build.texts import TextSample
+from edge.runtime.text import ChatTokenizer
+from edge.specs.decoder import DecoderConfig
+from edge.specs.profile import Profile
+from edge.specs.target import Target
+
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(_stage: str, _done: int, _total: int) -> None:
+    """Progress for nobody."""
+
+
+@dataclass
+class Build:
+    """One build at work. Stages fill it in from top to bottom."""
+
+    profile_path: Path
+    profile: Profile
+    target: Target
+    folder: Path
+    cache: Cache
+    progress: Progress = no_progress
+    gate: bool = True
+    checkpoint: Checkpoint = field(init=False)
+    adapter_digest: str | None = None
+    tokenizer: ChatTokenizer = field(init=False)
+    rounded: RoundedStore | None = None
+    rounded_key: dict[str, Any] = field(default_factory=dict)
+    costs: list[LayerCost] = field(default_factory=list)
+    calibration: TextSample | None = None
+    int8_layers: tuple[int, ...] = ()
+    fidelity: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
+    plan: Plan = field(init=False)
+
+    @property
+    def config(self) -> DecoderConfig:
+        return self.checkpoint.config
+
+    def format(self, bits: int) -> QuantFormat:
+        """The profile's format at 4 or 8 bits; 8-bit blocks are always symmetric."""
+        quantisation = self.profile.quantisation
+        return QuantFormat(bits, quantisation.block_size, quantisation.symmetric or bits == 8)
+
+    def layer_format(self, layer: int) -> QuantFormat | None:
+        """What the matrices of a layer become."""
+        scheme = self.profile.quantisation.scheme
+        if scheme == "none":
+            return None
+        low = scheme == "int4" or (scheme == "mixed" and layer not in self.int8_layers)
+        return self.format(4 if low else 8)

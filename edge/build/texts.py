@@ -1,0 +1,62 @@
+"""Text samples for calibration, fidelity and golden cases: a folder of .txt files to token sequences."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.errors import SourceError
+from edge.runtime.text import ChatTokenizer
+
+SEQUENCE_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class TextSample:
+    """sequences: token ids, each at most SEQUENCE_TOKENS long; digest: sha256 over names and contents."""
+
+    sequences: tuple[tuple[int, ...], ...]
+    digest: str
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(sequence) for sequence in self.sequences)
+
+
+def read_texts(folder: Path) -> list[tuple[str, str]]:
+    """(name, text) of every .txt in name order. Errors: SourceError in one line."""
+    files = sorted(folder.glob("*.txt"), key=lambda path: path.name)
+    if not files:
+        raise SourceError("no .txt files", where=str(folder), mend="name a folder of UTF-8 text files")
+    texts = []
+    for path in files:
+        try:
+            texts.append((path.name, path.read_bytes().decode("utf-8")))
+        except UnicodeDecodeError as error:
+            raise SourceError(
+                f"not UTF-8 at byte {error.start}", where=str(path), mend="save the file as UTF-8"
+            ) from error
+    return texts
+
+
+def sample(folder: Path, tokenizer: ChatTokenizer, tokens: int) -> TextSample:
+    """Up to `tokens` tokens: one sequence from each file in turn, then the next stretch of each."""
+    texts = read_texts(folder)
+    digest = hashlib.sha256()
+    encoded = []
+    for name, text in texts:
+        digest.update(f"{name}\0{len(text)}\0{text}".encode())
+        encoded.append(tokenizer.encode_text(text))
+    sequences: list[tuple[int, ...]] = []
+    left, start = tokens, 0
+    while left > 1 and any(len(ids) > start + 1 for ids in encoded):
+        for ids in encoded:
+            piece = tuple(ids[start : start + min(SEQUENCE_TOKENS, left)])
+            if len(piece) > 1:
+                sequences.append(piece)
+                left -= len(piece)
+            if left <= 1:
+                break
+        start += SEQUENCE_TOKENS
+    return TextSample(tuple(sequences), digest.hexdigest())

@@ -1,0 +1,246 @@
+"""`edge`: parse arguments, call one function, print, exit code. No logic lives here.
+
+Imports are inside the commands: `edge run` must read its prompt within a second, so it may not pay for what
+`edge build` needs. Errors are one line on stderr; a bug of ours writes its traceback to a file, never to the
+screen, where it might show what somebody typed.
+"""
+
+from __future__ import annotations
+
+import edge.privacy  # isort: skip  (telemetry off before anything else is imported)
+
+import json
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+import edge
+from edge.errors import EdgeError, ExitStatus, UnverifiedError
+
+PATH = click.Path(path_type=Path)
+BUILD_FOLDER = Path("build")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(edge.__version__, prog_name="edge")
+def cli() -> None:
+    """Put a fine-tuned clinical language model on a device and prove that it works there."""
+
+
+def say(text: str) -> None:
+    """One line for the person, on stderr: stdout is for results."""
+    click.echo(text, err=True)
+
+
+@cli.command()
+@click.argument("profiles", nargs=-1, type=PATH)
+@click.option("--all", "every", is_flag=True, help="All profiles of the folder profiles/.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def plan(profiles: tuple[Path, ...], every: bool, as_json: bool) -> None:
+    """Say before anything is built whether PROFILES fit their targets, and how fast they can be at best."""
+    from edge.build.plan import plan_file
+    from edge.build.plan_text import render, render_table
+
+    paths = list(profiles) + (sorted(Path("profiles").glob("*.yaml")) if every else [])
+    if not paths:
+        raise click.UsageError("give a profile, or --all")
+    plans = [plan_file(path) for path in paths]
+    if as_json:
+        click.echo(json.dumps([item.to_json() for item in plans], indent=1))
+    elif len(plans) == 1:
+        click.echo(render(plans[0]))
+    else:
+        click.echo(render_table(plans))
+    if len(plans) == 1 and not plans[0].fits:
+        sys.exit(ExitStatus.RESOURCE)
+
+
+@cli.command()
+@click.argument("profile", type=PATH)
+@click.option("--output", "-o", type=PATH, help="Where the bundle goes (default build/<profile name>).")
+@click.option("--key", help="Name of the builder key (default: the only one; made at the first build).")
+def build(profile: Path, output: Path | None, key: str | None) -> None:
+    """Build PROFILE into a signed bundle."""
+    from edge.build.console import run_build
+
+    run_build(profile, output, key, build_folder=BUILD_FOLDER, say=say)
+
+
+@cli.command()
+@click.argument("bundle", type=PATH)
+@click.option("--profile", type=PATH, help="The profile (default profiles/<name>.yaml).")
+@click.option("--check", is_flag=True, required=True, help="Compare the digests; keep nothing.")
+def rebuild(bundle: Path, profile: Path | None, check: bool) -> None:
+    """Build BUNDLE again from its profile in another folder and compare, bit by bit."""
+    from edge.build.console import run_rebuild
+
+    run_rebuild(bundle, profile, say=say)
+
+
+@cli.command()
+@click.argument("bundle", type=PATH)
+@click.option("--files", is_flag=True, help="List every file with its digest.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def inspect(bundle: Path, files: bool, as_json: bool) -> None:
+    """Show what is in BUNDLE after checking all of it."""
+    from edge.bundle.inspect import summary, summary_json
+    from edge.bundle.keys import KeyStore
+    from edge.bundle.open import open_bundle
+
+    opened = open_bundle(bundle, KeyStore().trust_store())
+    click.echo(json.dumps(summary_json(opened), indent=1) if as_json else summary(opened, files=files))
+
+
+@cli.command()
+@click.argument("bundle", type=PATH)
+@click.argument("tar", type=PATH)
+def pack(bundle: Path, tar: Path) -> None:
+    """Pack a checked BUNDLE folder into one TAR, the same bytes every time."""
+    from edge.bundle.archive import pack as pack_folder
+    from edge.bundle.keys import KeyStore
+    from edge.bundle.open import open_bundle
+
+    opened = open_bundle(bundle, KeyStore().trust_store())
+    pack_folder(opened.path, tar)
+    click.echo(f"{tar}  {tar.stat().st_size / 1e6:.1f} MB  bundle {opened.bundle_digest[:16]}")
+
+
+@cli.group()
+def keys() -> None:
+    """Signing keys and whom this machine trusts."""
+
+
+@keys.command("new")
+@click.argument("name")
+@click.option("--role", type=click.Choice(["builder", "device"]), default="builder", show_default=True)
+def keys_new(name: str, role: str) -> None:
+    """Make a key NAME; the private half never leaves this machine."""
+    from edge.bundle.keys import KeyStore
+
+    info = KeyStore().create(name, role)
+    click.echo(f"{info.name}  {info.role}  {info.fingerprint}")
+
+
+@keys.command("list")
+def keys_list() -> None:
+    """Own and trusted keys."""
+    from edge.bundle.keys import KeyStore
+
+    for info in KeyStore().list():
+        click.echo("  ".join(str(value) for value in vars(info).values()))
+
+
+@keys.command("export")
+@click.argument("name")
+def keys_export(name: str) -> None:
+    """Print the public half of NAME as PEM."""
+    from edge.bundle.keys import KeyStore
+
+    click.echo(KeyStore().public(name).to_pem().decode(), nl=False)
+
+
+@keys.command("trust")
+@click.argument("public_pem", type=PATH)
+@click.argument("name")
+@click.option("--role", type=click.Choice(["builder", "device"]), default="builder", show_default=True)
+def keys_trust(public_pem: Path, name: str, role: str) -> None:
+    """Trust somebody's public key under NAME."""
+    from edge.bundle.keys import KeyStore
+
+    info = KeyStore().trust(public_pem, name, role)
+    click.echo(f"trusted: {info.name}  {info.role}  {info.fingerprint}")
+
+
+@keys.command("untrust")
+@click.argument("name")
+def keys_untrust(name: str) -> None:
+    """Trust NAME no longer."""
+    from edge.bundle.keys import KeyStore
+
+    click.echo(f"no longer trusted: {KeyStore().untrust(name).name}")
+
+
+@cli.command()
+@click.argument("bundle", type=PATH)
+@click.option("--workload", default="quick", show_default=True, help="quick, full, or a YAML file.")
+@click.option("--json", "json_path", type=PATH, help="Write the result as JSON.")
+@click.option("--html", "html_path", type=PATH, help="Write the report as one HTML file.")
+@click.option("--threads", type=int, help="Override the profile's threads.")
+def bench(bundle: Path, workload: str, json_path: Path | None, html_path: Path | None, threads: int | None) -> None:
+    """Measure BUNDLE on this device; judge nothing, sign nothing."""
+    from edge.bench.console import bench_command
+
+    bench_command(bundle, workload, json_path, html_path, threads, judge=False)
+
+
+@cli.command()
+@click.argument("bundle", type=PATH)
+@click.option("--workload", default="quick", show_default=True, help="quick, full, or a YAML file.")
+@click.option("--json", "json_path", type=PATH, help="Write the result as JSON.")
+@click.option("--html", "html_path", type=PATH, help="Write the report as one HTML file.")
+@click.option("--threads", type=int, help="Override the profile's threads.")
+def verify(bundle: Path, workload: str, json_path: Path | None, html_path: Path | None, threads: int | None) -> None:
+    """Prove BUNDLE on this device: golden cases, fidelity, speed, memory, budgets; sign the verdict into it."""
+    from edge.bench.console import bench_command
+
+    if not bench_command(bundle, workload, json_path, html_path, threads, judge=True):
+        sys.exit(ExitStatus.GATE)
+
+
+@cli.command()
+@click.argument("bundle", type=PATH)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
+@click.option("--task", help="A task of the bundle, for example note; without it: a chat.")
+@click.option("--force", is_flag=True, help="Run although this build failed its device test.")
+@click.option("--threads", type=int, help="Override the profile's threads.")
+@click.option("--max-new-tokens", type=click.IntRange(1, 8192), help="Override the task's limit.")
+@click.option("--temperature", type=float, help="0 is greedy.")
+@click.option("--top-p", type=float)
+@click.option("--seed", type=int)
+def run(bundle: Path, file: Path | None, task: str | None, force: bool, threads: int | None, **sampler: Any) -> None:
+    """Run BUNDLE: draft from FILE with --task (- is stdin), or chat."""
+    from edge.clinical.console import run_command
+
+    status = run_command(bundle, file, task, force=force, threads=threads, options=sampler)
+    if status:
+        sys.exit(status)
+
+
+def main() -> None:
+    """Entry point: run a command and turn errors into one line and an exit code."""
+    try:
+        cli(standalone_mode=False)
+    except EdgeError as error:
+        say(f"edge: {error}")
+        if isinstance(error, UnverifiedError):
+            say("edge: use --force to run it all the same")
+        sys.exit(error.status)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        say("edge: stopped")
+        sys.exit(ExitStatus.INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(ExitStatus.OK)
+    except Exception as error:  # noqa: BLE001  the last line of defence: one line, exit code 1
+        sys.exit(_internal(error))
+
+
+def _internal(error: Exception) -> int:
+    """Our own bug: where it happened goes to a file, without the values that people typed."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    with tempfile.NamedTemporaryFile("w", prefix="edge-", suffix=".log", delete=False) as file:
+        file.write(f"{type(error).__name__}\n{frames}")
+    say(f"edge: a bug in edge ({type(error).__name__}), its place is in {file.name}. Please report it.")
+    return int(ExitStatus.INTERNAL)
+
+
+if __name__ == "__main__":
+    main()

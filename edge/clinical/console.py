@@ -1,0 +1,175 @@
+"""`edge run`: a draft from a file, or a chat, on a terminal.
+
+What the model wrote goes to stdout and nothing else does; labels, notices and figures go to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edge.bundle.keys import KeyStore
+from edge.bundle.open import OpenBundle, open_bundle
+from edge.clinical.note import LABEL, decode_transcript, note_prompt, read_task
+from edge.device.facts import local_facts
+from edge.errors import ExitStatus, InputError, UnverifiedError
+from edge.files import resource_error
+from edge.runtime.generate import Finished, PrefillStep
+from edge.runtime.sampling import SamplerSettings
+from edge.runtime.session import Session, TextPiece
+from edge.runtime.text import Message
+
+WORDS = {
+    "stop": "Done in {seconds:.0f} s. Check each item.",
+    "length": "Stopped at the length limit after {seconds:.0f} s. The draft may be incomplete.",
+    "context": "Stopped because the model's context is full. The draft is incomplete.",
+    "cancelled": "Stopped. Partial result, not for use.",
+}
+
+
+def say(text: str) -> None:
+    """A line for the person."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run_command(
+    place: Path, file: Path | None, task: str | None, *, force: bool, threads: int | None, options: Mapping[str, Any]
+) -> int:
+    """Open the bundle, read, write. Returns the exit code."""
+    if task is None and file is not None:
+        raise InputError("a file needs a task", where=str(file), mend="add --task note")
+    if task is not None and file is None:
+        raise InputError(f"the task '{task}' needs a file", mend="give a transcript, or - for standard input")
+    data = _read(file) if file is not None else b""
+    device = local_facts()
+    bundle = open_bundle(place, KeyStore().trust_store(), device=device)
+    for line in check_verified(bundle, device.device_class, force=force):
+        say(line)
+    with Session(bundle, threads=threads) as session:
+        if task is not None:
+            return _draft(session, task, decode_transcript(data, str(file)), options)
+        return _chat(session, options)
+
+
+def _read(file: Path) -> bytes:
+    if str(file) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError("there is no such file", where=str(file), mend="check the path") from error
+    except OSError as error:
+        raise resource_error(error, str(file)) from error
+
+
+def check_verified(bundle: OpenBundle, device_class: str, *, force: bool) -> list[str]:
+    """What to say of this build on this class of device. Errors: UnverifiedError when it failed its test."""
+    attestation = bundle.attestation_for(device_class)
+    if attestation is None:
+        return ["This build has not passed its device test. Run `edge verify` on this device."]
+    if attestation.passed:
+        return []
+    if not force:
+        raise UnverifiedError(
+            "this build failed its device test here", where=str(bundle.path), mend="run `edge verify` to see why"
+        )
+    return ["This build FAILED its device test here; running it because of --force."]
+
+
+def _sampler(base: SamplerSettings, options: Mapping[str, Any]) -> SamplerSettings:
+    given = {name: options[name] for name in ("temperature", "top_p", "seed") if options.get(name) is not None}
+    return replace(base, **given)
+
+
+def _stream(session: Session, ids: list[int], sampler: SamplerSettings, limit: int) -> tuple[str, Finished]:
+    """Print the answer as it comes; Ctrl-C stops within one step."""
+    stopped = False
+    pieces: list[str] = []
+    finished: Finished | None = None
+    reading = False
+
+    def cancelled() -> bool:
+        return stopped
+
+    import signal
+
+    def on_interrupt(_number: int, _frame: object) -> None:
+        nonlocal stopped
+        stopped = True
+
+    previous = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        if os.environ.get("EDGE_TRACE_START"):
+            say("reading")
+        for event in session.stream(ids, sampler=sampler, max_new_tokens=limit, cancelled=cancelled):
+            if isinstance(event, PrefillStep) and sys.stderr.isatty():
+                reading = True
+                sys.stderr.write(f"\rReading {event.done_tokens}/{event.total_tokens} tokens ")
+                sys.stderr.flush()
+            elif isinstance(event, TextPiece):
+                if reading:
+                    sys.stderr.write("\r" + " " * 40 + "\r")
+                    reading = False
+                pieces.append(event.text)
+                sys.stdout.write(event.text)
+                sys.stdout.flush()
+            elif isinstance(event, Finished):
+                finished = event
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    sys.stdout.write("\n")
+    if finished is None:
+        raise InputError("the model wrote nothing", mend="run `edge verify` on this bundle")
+    return "".join(pieces), finished
+
+
+def _draft(session: Session, name: str, transcript: str, options: Mapping[str, Any]) -> int:
+    task = read_task(session.folder, name)
+    limit = int(options.get("max_new_tokens") or task.max_new_tokens)
+    prompt = note_prompt(task, transcript, session.tokenizer, session.engine.context_tokens - limit)
+    if prompt.notice:
+        say(prompt.notice)
+    manifest = session.bundle.manifest
+    say(f"{LABEL} [{manifest.name}, behaviour {session.bundle.behaviour_digest[:12]}]")
+    _, finished = _stream(session, list(prompt.token_ids), _sampler(task.sampler, options), limit)
+    say(WORDS[finished.reason].format(seconds=finished.elapsed_ms / 1000))
+    speed = finished.decode_tokens_per_s
+    say(
+        f"read {finished.prompt_tokens} tokens, first word after {(finished.ttft_ms or 0) / 1000:.1f} s, "
+        f"wrote {finished.new_tokens} tokens" + (f" at {speed:.0f} tok/s" if speed else "")
+    )
+    return int(ExitStatus.INTERRUPTED) if finished.reason == "cancelled" else int(ExitStatus.OK)
+
+
+def _chat(session: Session, options: Mapping[str, Any]) -> int:
+    """Turns until end of input; every turn re-reads only what is new."""
+    say(f"{LABEL} End with Ctrl-D.")
+    messages: list[Message] = []
+    known: list[int] = []
+    sampler = _sampler(SamplerSettings(repetition_penalty=1.1), options)
+    limit = int(options.get("max_new_tokens") or 512)
+    while True:
+        say("") if messages else None
+        try:
+            line = input("> " if sys.stdin.isatty() else "")
+        except (EOFError, UnicodeDecodeError):
+            return int(ExitStatus.OK)
+        if not line.strip():
+            continue
+        messages.append(Message("user", line))
+        ids = session.tokenizer.encode_chat(messages)
+        common = 0
+        while common < min(len(known), len(ids) - 1) and known[common] == ids[common]:
+            common += 1
+        session.engine.rewind(min(common, session.engine.length))
+        common = session.engine.length
+        room = session.engine.context_tokens - len(ids)
+        if room < 16:
+            raise InputError("the chat is longer than the model can read", mend="start a new one")
+        text, _ = _stream(session, ids[common:], sampler, min(limit, room - 8))
+        messages.append(Message("assistant", text))
+        known = ids

@@ -1,0 +1,162 @@
+"""The note task: from a visit's transcript to a drafted note, labelled as a model's draft.
+
+Nothing is left out in silence: when the transcript is longer than the model can read, its beginning is dropped
+at a line break and the reader is told how much.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.errors import BundleError, InputError
+from edge.runtime.sampling import SamplerSettings
+from edge.runtime.text import ChatTokenizer, Message
+
+TASK_FILE = "note.json"
+TRANSCRIPT = "{transcript}"
+LABEL = "Draft written by a language model. Check each item. The clinician decides."
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task as it lies in a bundle. user: template with {transcript}; max_new_tokens bounds the answer."""
+
+    name: str
+    system: str
+    user: str
+    max_new_tokens: int
+    sampler: SamplerSettings
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON for the bundle's tasks/ folder."""
+        value = {
+            "schema_version": 1,
+            "task": self.name,
+            "system": self.system,
+            "user": self.user,
+            "max_new_tokens": self.max_new_tokens,
+            "sampler": self.sampler.to_json(),
+        }
+        return (json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n").encode()
+
+
+NOTE_TASK = Task(
+    name="note",
+    system=(
+        "You write the clinical note of a doctor-patient visit from its transcript. Use only what was said. "
+        "Write short factual sentences under the headings CHIEF COMPLAINT, HISTORY OF PRESENT ILLNESS, "
+        "MEDICATIONS, ALLERGIES, EXAM, RESULTS, ASSESSMENT AND PLAN. Leave out a heading that was not discussed."
+    ),
+    user="Transcript of the visit:\n" + TRANSCRIPT + "\n\nWrite the clinical note.",
+    max_new_tokens=400,
+    # A small model repeats itself when it is only greedy; 1.15 stops loops without changing first choices.
+    sampler=SamplerSettings(temperature=0.0, repetition_penalty=1.15, repetition_window=256),
+)
+
+
+def read_task(folder: Path, name: str) -> Task:
+    """A task of an open bundle. Errors: InputError when the bundle has none of that name, BundleError."""
+    path = folder / "tasks" / f"{name}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(item.stem for item in (folder / "tasks").glob("*.json"))) or "none"
+        raise InputError(f"this bundle has no task '{name}'", where=str(folder), mend=f"use one of: {known}")
+    try:
+        value: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if value["schema_version"] != 1:
+            raise BundleError(
+                f"task version {value['schema_version']} is not known", where=str(path), mend="update edge"
+            )
+        return Task(
+            name=str(value["task"]),
+            system=str(value["system"]),
+            user=str(value["user"]),
+            max_new_tokens=int(value["max_new_tokens"]),
+            sampler=SamplerSettings(**value["sampler"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError("not a valid task file", where=str(path), mend="install the bundle again") from error
+
+
+def note_messages(task: Task, transcript: str) -> list[Message]:
+    """The conversation that asks for a note."""
+    # str.replace, not format: a transcript may hold braces.
+    return [Message("system", task.system), Message("user", task.user.replace(TRANSCRIPT, transcript))]
+
+
+def decode_transcript(data: bytes, where: str) -> str:
+    """A transcript file's text. Errors: InputError when it is not UTF-8 or holds no text."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"not UTF-8 text (byte {error.start})", where=where, mend="save the transcript as UTF-8"
+        ) from error
+    if "\0" in text:
+        raise InputError("not a text file (it holds zero bytes)", where=where, mend="give the transcript as text")
+    if not text.strip():
+        raise InputError("no text in it", where=where, mend="give a transcript with at least one word")
+    return text.replace("\r\n", "\n").strip()
+
+
+@dataclass(frozen=True)
+class NotePrompt:
+    """token_ids: what the model reads. left_out_lines, left_out_share: of the transcript's beginning."""
+
+    token_ids: tuple[int, ...]
+    left_out_lines: int
+    left_out_share: float
+
+    @property
+    def notice(self) -> str:
+        """What the reader must be told, or ''."""
+        if not self.left_out_lines:
+            return ""
+        return (
+            f"The visit is longer than the model can read. The first {self.left_out_lines} lines "
+            f"({self.left_out_share:.0%} of it) are left out."
+        )
+
+
+def note_prompt(task: Task, transcript: str, tokenizer: ChatTokenizer, room_tokens: int) -> NotePrompt:
+    """Tokens for a transcript, its beginning left out line by line until it fits into `room_tokens`.
+
+    Errors: InputError when not even the last line fits.
+    """
+    whole = tuple(tokenizer.encode_chat(note_messages(task, transcript)))
+    if len(whole) <= room_tokens:
+        return NotePrompt(whole, 0, 0.0)
+    lines = _break_long(transcript.splitlines(keepends=True), tokenizer, max(room_tokens // 8, 16))
+    counts = [tokenizer.count_tokens(line) for line in lines]
+    frame = len(tokenizer.encode_chat(note_messages(task, "")))
+    kept, used = len(lines), frame
+    while kept > 0 and used + counts[kept - 1] <= room_tokens - 8:
+        kept -= 1
+        used += counts[kept]
+    if kept == len(lines):
+        raise InputError(
+            f"the model's context leaves {max(room_tokens - frame, 0)} tokens for the transcript",
+            mend="build with a larger context_tokens",
+        )
+    text = "".join(lines[kept:])
+    left_out = sum(len(line) for line in lines[:kept])
+    ids = tuple(tokenizer.encode_chat(note_messages(task, text)))
+    return NotePrompt(ids, kept, left_out / max(len(transcript), 1))
+
+
+def _break_long(lines: Sequence[str], tokenizer: ChatTokenizer, limit_tokens: int) -> list[str]:
+    """Lines, those of more than limit_tokens cut at spaces: a transcript may be one line."""
+    pieces: list[str] = []
+    for line in lines:
+        if tokenizer.count_tokens(line) <= limit_tokens:
+            pieces.append(line)
+            continue
+        words = line.split(" ")
+        step = max(1, limit_tokens // 2)
+        for start in range(0, len(words), step):
+            tail = " " if start + step < len(words) else ""
+            pieces.append(" ".join(words[start : start + step]) + tail)
+    return pieces

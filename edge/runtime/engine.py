@@ -1,0 +1,50 @@
+"""What a generation loop needs of a compiled model, whichever backend made it.
+
+An engine holds one sequence: a KV cache of fixed capacity and its current length. `forward` appends tokens,
+`rewind` drops the newest ones by lowering the length, which costs nothing and makes drafts and prefix reuse
+possible. An engine is not thread-safe; one thread calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Logits = npt.NDArray[np.float32]
+TokenIds = Sequence[int] | npt.NDArray[np.int64]
+
+
+class Engine(Protocol):
+    """One loaded model with one KV cache."""
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    @property
+    def context_tokens(self) -> int:
+        """Capacity of the KV cache."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Tokens now in the KV cache."""
+        ...
+
+    def forward(self, token_ids: TokenIds, wanted: Sequence[int]) -> Logits:
+        """Append `token_ids` ([n]) to the cache and return logits: [len(wanted), vocab] float32.
+
+        wanted: positions within token_ids (0..n-1) whose next-token logits are needed, usually (n - 1,).
+        Errors: InputError when the cache would overflow; the cache is then unchanged.
+        """
+        ...
+
+    def rewind(self, length: int) -> None:
+        """Forget all tokens after the first `length` ones."""
+        ...
+
+    def close(self) -> None:
+        """Free the model and the cache."""
+        ...

@@ -1,0 +1,78 @@
+"""From logits to a token: greedy, temperature, top-p, repetition penalty, all seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.errors import InputError
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """temperature 0 is greedy. top_p keeps the smallest set of tokens with that much probability.
+
+    repetition_penalty: above 1 makes tokens of the last `repetition_window` generated ones less likely
+    (Keskar et al. 2019, CTRL). seed: same seed, same tokens.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    repetition_window: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        limits = {
+            "temperature": (self.temperature, 0.0, 5.0),
+            "top_p": (self.top_p, 0.0, 1.0),
+            "repetition_penalty": (self.repetition_penalty, 1.0, 5.0),
+        }
+        for name, (value, low, high) in limits.items():
+            if not low <= value <= high:
+                raise InputError(f"{name} is {value}", mend=f"give a value from {low:g} to {high:g}")
+        if self.top_p == 0.0:
+            raise InputError("top_p is 0", mend="give a value above 0, or temperature 0 for the likeliest token")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, for the bundle."""
+        return {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "repetition_penalty": self.repetition_penalty,
+            "repetition_window": self.repetition_window,
+            "seed": self.seed,
+        }
+
+
+class Sampler:
+    """Stateful only in its random generator."""
+
+    def __init__(self, settings: SamplerSettings) -> None:
+        self.settings = settings
+        self._random = np.random.Generator(np.random.PCG64(settings.seed))
+
+    def choose(self, logits: npt.NDArray[np.float32], generated: Sequence[int]) -> int:
+        """One token id. logits: [vocab] float32; generated: ids so far, newest last."""
+        settings = self.settings
+        if settings.repetition_penalty > 1.0 and generated:
+            recent = np.unique(np.asarray(generated[-settings.repetition_window :], dtype=np.int64))
+            logits = logits.copy()
+            values = logits[recent]
+            factor = np.float32(settings.repetition_penalty)
+            logits[recent] = np.where(values > 0, values / factor, values * factor)
+        if settings.temperature == 0.0:
+            return int(logits.argmax())
+        scaled = logits.astype(np.float64) / settings.temperature
+        probabilities = np.exp(scaled - scaled.max())
+        probabilities /= probabilities.sum()
+        order = np.argsort(-probabilities, kind="stable")
+        cumulative = np.cumsum(probabilities[order])
+        kept = int(np.searchsorted(cumulative, settings.top_p)) + 1
+        chosen = order[:kept]
+        draw = self._random.random() * cumulative[min(kept, len(cumulative)) - 1]
+        return int(chosen[min(int(np.searchsorted(cumulative[:kept], draw, side="right")), kept - 1)])

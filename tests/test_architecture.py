@@ -1,0 +1,89 @@
+"""The rooms of docs/architecture.md: who may import whom. A failing line names the module that broke a wall."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "edge"
+
+# room -> rooms it may import. "" is the top level (errors, files, privacy), open to all.
+ROOMS: dict[str, frozenset[str]] = {
+    "specs": frozenset(),
+    "device": frozenset(),
+    "bundle": frozenset({"specs"}),
+    "runtime": frozenset({"bundle", "device"}),
+    "clinical": frozenset({"runtime", "bundle", "device"}),
+    "bench": frozenset({"runtime", "bundle", "device"}),
+    # The build reads its own artefact through the runtime (fidelity, tokenizer) and writes the clinical prompts.
+    "build": frozenset({"specs", "bundle", "runtime", "clinical"}),
+}
+DEVICE_ROOMS = ("device", "bundle", "runtime", "clinical", "bench")
+BUILD_ONLY = {"torch", "transformers", "onnx", "onnx_ir", "gguf", "safetensors", "huggingface_hub", "cyclonedx", "peft"}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports anywhere, functions included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_rooms(path: Path) -> None:
+    """A room imports only what the architecture lets it; else the device side would pull in the build side."""
+    parts = path.relative_to(PACKAGE).parts
+    if len(parts) == 1:
+        return
+    room = parts[0]
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("edge.")}
+    rooms = {name for name in used if (PACKAGE / name).is_dir()}
+    assert rooms - {room} <= ROOMS[room], f"{room} may not import {sorted(rooms - {room} - ROOMS[room])}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_device_side_is_light(path: Path) -> None:
+    """No device room imports a build-only library, not even inside a function."""
+    parts = path.relative_to(PACKAGE).parts
+    if parts[0] not in DEVICE_ROOMS:
+        return
+    heavy = {name.split(".")[0] for name in imports(path)} & BUILD_ONLY
+    assert not heavy, f"{path.name} imports {heavy}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_stay_small(path: Path) -> None:
+    """A module past 400 lines has two jobs."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_no_torch_in_the_default_environment() -> None:
+    """The default build path needs no torch and no transformers: neither is installed beside edge."""
+    code = (
+        "import edge.cli, edge.build.stages, edge.runtime.session, edge.bench.verify, sys;"
+        "print(*(m for m in ('torch', 'transformers', 'llama_cpp', 'requests') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_run_command_imports_nothing_of_the_build() -> None:
+    """`edge run` starts in a second: it imports neither the build side nor rich nor pydantic."""
+    code = (
+        "import edge.cli, edge.clinical.console, sys;"
+        "print(*(m for m in sys.modules if m.startswith('edge.build') or m in ('rich', 'pydantic', 'onnx_ir')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
