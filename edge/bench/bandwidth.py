@@ -98,7 +98,7 @@ def read_bandwidth(buffer_bytes: int, threads: int, *, repetitions: int = REPETI
 def measure_bandwidth(
     model_bytes: int, threads: int, available_bytes: int, *, root: Path = Path("/")
 ) -> tuple[BandwidthReading, ...]:
-    """Measure at the model's size and beyond the cache; about a second."""
+    """Measure at the model's size and beyond the cache; a few seconds."""
     cache_bytes = last_level_cache_bytes(root)
     readings = []
     for size in buffer_sizes(model_bytes, cache_bytes, available_bytes):

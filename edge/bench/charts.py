@@ -7,7 +7,7 @@ from typing import Any
 
 from edge.bench.result import BenchResult, DecodeSpeed
 from edge.bench.statistics import percentile
-from edge.bench.svg import RIGHT, WIDTH, Canvas, tick_text, tick_values
+from edge.bench.svg import RIGHT, WIDTH, Canvas, nice_step, tick_text, tick_values
 from edge.bench.words import LEDGER_WORDS, quantity
 
 HISTOGRAM_BINS = 36
@@ -34,17 +34,25 @@ def ttft_chart(result: BenchResult, budgets: dict[str, Any]) -> str | None:
     canvas.path([*upper, *reversed(lower)], "band", closed=True)
     middle = [(canvas.x(row.prompt_tokens), canvas.y(row.ttft_ms.median / scale)) for row in rows]
     canvas.path(middle, "curve")
-    for row, (x, y) in zip(rows, middle, strict=True):
+    next_label_x = float("inf")
+    for row, (x, y) in reversed(list(zip(rows, middle, strict=True))):
         spread = f"{quantity(row.ttft_ms.minimum, 'ms')} to {quantity(row.ttft_ms.maximum, 'ms')}"
         canvas.dot(x, y, "point", f"{row.prompt_tokens} tokens: median of {row.ttft_ms.count}, {spread}")
+        if next_label_x - x < LABEL_WIDTH:
+            continue  # crowded; the table below the charts has every figure
+        next_label_x = x
         # Left of its point, where the rising line is not; beside the axis there is no room for that.
-        near_axis = x < canvas.left + 60
+        near_axis = x < canvas.left + LABEL_WIDTH
         shift, rise, anchor = (6, 14, "start") if near_axis else (-8, 8, "end")
         canvas.text(x + shift, y - rise, quantity(row.ttft_ms.median, "ms"), kind="value", anchor=anchor)
     if budget:
         x, y = canvas.x(budget["prompt_tokens"]), canvas.y(float(budget["ms"]) / scale)
-        canvas.line(x - 26, y, x + 10, y, "level limit")
-        canvas.text(x - 30, y + 4, f"at most {quantity(float(budget['ms']), 'ms')}", kind="mark limit", anchor="end")
+        canvas.line(x - 12, y, x + 12, y, "level limit")
+        words = f"at most {quantity(float(budget['ms']), 'ms')}"
+        if x > canvas.left + 2 * LABEL_WIDTH:
+            canvas.text(x - 16, y + 4, words, kind="mark limit", anchor="end")
+        else:
+            canvas.text(x - 10, y - 8, words, kind="mark limit")
     return canvas.svg()
 
 
@@ -68,8 +76,8 @@ def tpot_chart(result: BenchResult) -> str | None:
     canvas = Canvas("Time per output token", height=row_height * len(rows) + 40, x_low=low, x_high=high, left=14)
     for index, row in enumerate(rows):
         _histogram(canvas, row, index * row_height, row_height)
-    ticks = [tick for tick in tick_values(high, 6) if tick >= low]
-    canvas.x_axis(ticks, "ms a token")
+    step = nice_step(high - low, 7)
+    canvas.x_axis([index * step for index in range(int(high / step) + 1)], "ms a token")
     return canvas.svg()
 
 

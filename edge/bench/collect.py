@@ -21,6 +21,7 @@ from edge.bench.result import (
     Sustained,
     Temperature,
 )
+from edge.bench.source_fidelity import SourceFidelity
 from edge.bench.statistics import percentile, spread, thin
 from edge.bench.workload import Workload
 from edge.device.sensors import Series, energy_j
@@ -223,6 +224,15 @@ def bandwidth(
         per_token = bytes_read_per_token(model_bytes, decoder, middle)
         checks.append(check_bandwidth(readings, per_token, speed.tokens_per_s.median, speed.context_tokens))
     return max(checks, key=lambda check: check.share, default=None)
+
+
+def fidelity(events: Events) -> SourceFidelity | None:
+    """This device's fidelity; None when the bundle carries no opinion of its source."""
+    for event in events.all("fidelity"):
+        measured = dataclass_from_plain(SourceFidelity, event["measured"], "fidelity")
+        if isinstance(measured, SourceFidelity):
+            return measured
+    return None
 
 
 def golden(events: Events) -> GoldenOutcome | None:

@@ -16,6 +16,7 @@ from edge.bench.bandwidth import BandwidthCheck
 from edge.bench.golden import GoldenOutcome
 from edge.bench.memory import MemoryUse
 from edge.bench.plain import dataclass_from_plain
+from edge.bench.source_fidelity import SourceFidelity
 from edge.bench.statistics import Spread
 from edge.errors import BundleError
 
@@ -166,6 +167,7 @@ class BenchResult:
     prediction: Prediction | None
     bandwidth: BandwidthCheck | None
     golden: GoldenOutcome | None
+    fidelity: SourceFidelity | None
     skipped: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:

@@ -319,5 +319,6 @@ def run_bench(
         ),
         bandwidth=collect.bandwidth(decode, readings, facts.model_bytes, manifest.decoder, job.workload.decode_tokens),
         golden=collect.golden(events),
+        fidelity=collect.fidelity(events),
         skipped=tuple(str(event["reason"]) for event in events.all("skipped")),
     )

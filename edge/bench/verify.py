@@ -70,7 +70,7 @@ def verify(
     bundle: opened with its files checked.
     key: a device key; None measures and judges without signing.
     workload: or its name.
-    fidelity: as measured at the build (Fidelity.to_json()), shown next to its budget; None: not at hand.
+    fidelity: judged instead of what this device measured on the golden cases.
     progress, engine_command, threads, root: as run_bench.
     clock: UTC, injectable.
 
@@ -94,6 +94,8 @@ def verify(
         root=root,
         now=clock,
     )
+    if fidelity is None and result.fidelity is not None:
+        fidelity = result.fidelity.as_checked()
     checks = gates.check_all(bundle.manifest.profile.get("budgets") or {}, result, fidelity)
     device = DeviceFacts.from_json(result.environment.device)
     signed = attestation.new_attestation(

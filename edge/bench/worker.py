@@ -5,7 +5,7 @@ its standard input closes, so it never outlives the process that started it. Tim
 `end` are of the monotonic clock, which all processes of a machine share.
 
 Events, in order: started, step..., loaded, skipped..., prefill/decode..., window..., sustained, measured,
-golden, load..., done; or error, after which nothing comes.
+golden, fidelity, load..., done; or error, after which nothing comes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import IO, Any, Protocol
 from edge.bench.golden import load_golden, run_golden
 from edge.bench.measure import Emit, Speeds, Steps, count_steps, fitting
 from edge.bench.memory import high_water_bytes
+from edge.bench.source_fidelity import measure_source_fidelity
 from edge.bench.workload import Workload, parse_workload
 from edge.errors import BundleError, EdgeError, ExitStatus, ResourceError
 from edge.runtime.engine import Engine
@@ -134,6 +135,9 @@ def work(job: Job, factory: EngineFactory, emit: Emit) -> None:
         if golden is not None:
             outcome = run_golden(engine, golden, each=lambda case: steps.begin(f"golden case {case}"))
             emit({"event": "golden", "outcome": asdict(outcome)})
+            opinions = golden_path.with_name("source.json")
+            if opinions.exists():
+                emit({"event": "fidelity", "measured": asdict(measure_source_fidelity(engine, golden, opinions))})
     finally:
         engine.close()
     del engine, speeds

@@ -1,7 +1,7 @@
 """Calibrated rounding of a whole model, layer by layer, and what each layer's rounding costs.
 
-One pass of the source model over clinical text gives, for every matrix, the Hessian of its inputs; each matrix
-is rounded at once in every candidate format. Only one layer's weights and Hessians are in memory.
+One pass of the source model over clinical text gives the inputs of every matrix, and with them the Hessian that
+GPTQ needs; each matrix is rounded at once in every candidate format. Only one layer is in memory.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import numpy.typing as npt
 from edge.build.gptq import Hessian, inverse_factor, quantise_with_factor
 from edge.build.graph import matrix_name
 from edge.build.quantise import QuantFormat, QuantisedRows, quantise_rtn
-from edge.build.reference import MATRICES, LayerWeights, Reference, WeightSource, read_layer
+from edge.build.reference import MATRICES, WORKERS, LayerWeights, Reference, WeightSource, read_layer
 from edge.build.sensitivity import SensitivityProbe
 
 Float64 = npt.NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
 # Changes when the rounding's result may change: cached roundings of another version are not reused.
-ROUNDING_VERSION = 2
-WORKERS = 2
+ROUNDING_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -85,19 +84,21 @@ def calibrate(
         if progress:
             progress("calibrate", layer, source.config.layers)
         weights = read_layer(source, layer)
-        hidden, hessians = _collect(reference, hidden, weights)
+        inputs: dict[str, Float64] = {}
+        hidden = reference.layer(hidden, weights, inputs.__setitem__)
         with ThreadPoolExecutor(WORKERS) as pool:
             jobs = {
                 matrix: pool.submit(
                     _round_matrix,
                     matrix_name(layer, matrix),
                     weights.matrices[matrix],
-                    hessians[matrix],
+                    inputs.pop(matrix),
                     formats,
                     store,
                     gptq,
                 )
-                for matrix in MATRICES
+                # The largest first: with few threads it would otherwise be waited for at the end.
+                for matrix in reversed(MATRICES)
             }
             low = weights
             for matrix, job in jobs.items():
@@ -112,33 +113,24 @@ def calibrate(
     ]
 
 
-def _collect(reference: Reference, hidden: Float64, weights: LayerWeights) -> tuple[Float64, dict[str, Hessian]]:
-    """Hidden states after the layer, and the Hessian of each matrix."""
-    hessians: dict[str, Hessian] = {}
-
-    def collect(matrix: str, inputs: Float64) -> None:
-        hessians[matrix] = Hessian(inputs.shape[1])
-        hessians[matrix].add(inputs)
-
-    return reference.layer(hidden, weights, collect), hessians
-
-
 def _round_matrix(
     name: str,
     weights: npt.NDArray[np.floating],
-    hessian: Hessian,
+    inputs: Float64,
     formats: Sequence[QuantFormat],
     store: RoundedStore,
     gptq: bool,
 ) -> npt.NDArray[np.float32]:
     """Round into the store; returns the dequantised matrix in the first format."""
-    factor: Float64 | None = None
-    damped = hessian.damped()
+    factored: tuple[Float64, Float64] | None = None
     for format in formats:
         if gptq and format.bits == 4:
-            if factor is None:
-                factor = inverse_factor(damped)
-            store.save(name, quantise_with_factor(weights, factor, np.diag(damped).copy(), format))
+            if factored is None:
+                hessian = Hessian(inputs.shape[1])
+                hessian.add(inputs)
+                damped = hessian.damped()
+                factored = inverse_factor(damped), np.diag(damped).copy()
+            store.save(name, quantise_with_factor(weights, *factored, format))
         else:
             store.save(name, quantise_rtn(weights, format))
     return store.load(name, formats[0]).dequantised()

@@ -14,6 +14,8 @@ exp, sin and cos of libm are not bit-identical between hosts; the ones here are 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -24,6 +26,22 @@ Float64 = npt.NDArray[np.float64]
 MANTISSA_BITS = 53
 
 
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS on one thread within the block; the build shares its work out itself.
+
+    Only a matter of speed, never of results: BLAS threads spin while they wait, which costs most when several
+    threads call it or another program wants the CPU (seen: four times the time).
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:  # not in the build extra's place: slower, the same bits
+        yield
+        return
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
 def bits_for(inner: int) -> int:
     """Bits a factor may have so that `inner` products of two of them add up below 2**53."""
     return (MANTISSA_BITS - int(np.ceil(np.log2(max(inner, 2))))) // 2
@@ -32,7 +50,7 @@ def bits_for(inner: int) -> int:
 def power_of_two_scale(magnitude: Float64, bits: int) -> Float64:
     """The power of two s with magnitude / s <= 2**bits, elementwise; 1 where magnitude is 0."""
     _, exponent = np.frexp(magnitude)  # magnitude = m * 2**exponent, 0.5 <= m < 1
-    scale = np.ldexp(1.0, exponent - bits)
+    scale = np.ldexp(1.0, np.maximum(exponent - bits, -1074))  # below the smallest number is 0
     return np.where(magnitude > 0, scale, 1.0)
 
 

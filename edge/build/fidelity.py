@@ -202,7 +202,7 @@ def fidelity_failures(fidelity: dict[str, Any], budget: dict[str, float | None])
         if limit is None:
             continue
         value = float(fidelity[field]["mean"])
-        if sign * value > sign * limit:
+        if not sign * value <= sign * limit:  # this way round, not-a-number fails
             failures.append(f"{words} is {value:.4g}, the budget is {limit:g}")
     return failures
 

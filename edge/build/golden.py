@@ -30,8 +30,8 @@ Float64 = npt.NDArray[np.float64]
 CASES_FILE = "cases.json"
 SOURCE_FILE = "source.json"
 OPENING_CHARACTERS = 200
-CONTINUATION_TOKENS = 40
-CASES = 3
+CONTINUATION_TOKENS = 64
+CASES = 4
 TOP_TOKENS = 16
 LOGPROB_UNIT = 10_000
 # A logit margin that int8 activations and another CPU's kernels do not turn over; seen: up to 1.3 apart.

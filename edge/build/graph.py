@@ -143,14 +143,10 @@ class GraphBuilder:
                 MICROSOFT,
             )
         if bias:
-            (output,) = self.node(
-                "Add", f"{name}.add_bias", [output, self.weight(f"{name}.bias")], [f"{name}.biased"]
-            )
+            (output,) = self.node("Add", f"{name}.add_bias", [output, self.weight(f"{name}.bias")], [f"{name}.biased"])
         return output
 
-    def skip_norm(
-        self, name: str, hidden: ir.Value, delta: ir.Value, epsilon: float
-    ) -> tuple[ir.Value, ir.Value]:
+    def skip_norm(self, name: str, hidden: ir.Value, delta: ir.Value, epsilon: float) -> tuple[ir.Value, ir.Value]:
         """(norm(hidden + delta), hidden + delta)."""
         outputs = self.node(
             "SkipSimplifiedLayerNormalization",
@@ -209,9 +205,7 @@ def build_graph(config: DecoderConfig, plan: ExportPlan, tensors: Mapping[str, S
             normed = builder.norm(f"{prefix}.input_norm", hidden, config.rms_norm_eps)
         else:
             normed, hidden = builder.skip_norm(f"{prefix}.input_norm", hidden, delta, config.rms_norm_eps)
-        attended, key, value = _attention(
-            builder, config, layer, normed, formats, past[layer], seqlens_k, total
-        )
+        attended, key, value = _attention(builder, config, layer, normed, formats, past[layer], seqlens_k, total)
         present += [key, value]
         normed, hidden = builder.skip_norm(f"{prefix}.post_norm", hidden, attended, config.rms_norm_eps)
         delta = _feed_forward(builder, config, layer, normed, formats)
@@ -220,9 +214,7 @@ def build_graph(config: DecoderConfig, plan: ExportPlan, tensors: Mapping[str, S
         raise ValueError("a decoder needs at least one layer")
     # Only the rows that somebody asked for go through the last norm and the head.
     (picked,) = builder.node("Gather", "pick_hidden", [hidden, logits_index], ["picked_hidden"], {"axis": 1})
-    (picked_delta,) = builder.node(
-        "Gather", "pick_delta", [delta, logits_index], ["picked_delta"], {"axis": 1}
-    )
+    (picked_delta,) = builder.node("Gather", "pick_delta", [delta, logits_index], ["picked_delta"], {"axis": 1})
     normed, _ = builder.skip_norm("final_norm", picked, picked_delta, config.rms_norm_eps)
     (flat,) = builder.node(
         "Reshape", "flatten", [normed, builder.constant("flat_shape", [-1, config.hidden_size])], ["flat"]
@@ -252,13 +244,9 @@ def build_graph(config: DecoderConfig, plan: ExportPlan, tensors: Mapping[str, S
     )
 
 
-def _embed(
-    builder: GraphBuilder, config: DecoderConfig, input_ids: ir.Value, format: QuantFormat | None
-) -> ir.Value:
+def _embed(builder: GraphBuilder, config: DecoderConfig, input_ids: ir.Value, format: QuantFormat | None) -> ir.Value:
     if format is None:
-        (hidden,) = builder.node(
-            "Gather", "embed", [builder.weight("embedding"), input_ids], ["hidden"], {"axis": 0}
-        )
+        (hidden,) = builder.node("Gather", "embed", [builder.weight("embedding"), input_ids], ["hidden"], {"axis": 0})
         return hidden
     # The table keeps MatMulNBits' 3-D layout, so a tied head and the look-up share the same bytes; a block is
     # a row of the last axis, hence scales [vocab, blocks, 1].
@@ -270,12 +258,25 @@ def _embed(
         {"bits": format.bits, "block_size": format.block_size, "gather_axis": 0, "quantize_axis": 2},
         MICROSOFT,
     )
+    width = format.blocks(config.hidden_size) * format.block_size
     (hidden,) = builder.node(
         "Reshape",
         "join_blocks",
-        [blocks, builder.constant("hidden_shape", [1, -1, config.hidden_size])],
-        ["hidden"],
+        [blocks, builder.constant("hidden_shape", [1, -1, width])],
+        ["hidden" if width == config.hidden_size else "hidden_padded"],
     )
+    if width != config.hidden_size:  # the last block is padded (576 wide in blocks of 128)
+        (hidden,) = builder.node(
+            "Slice",
+            "cut_padding",
+            [
+                hidden,
+                builder.constant("cut_start", [0]),
+                builder.constant("cut_stop", [config.hidden_size]),
+                builder.constant("cut_axis", [2]),
+            ],
+            ["hidden"],
+        )
     return hidden
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import edge
 from edge.build.cache import Cache, cache_root
+from edge.build.exact import one_blas_thread
 from edge.build.stages import STAGES, Stage
 from edge.build.state import Build, Progress, no_progress
 from edge.bundle.open import OpenBundle
@@ -65,6 +66,7 @@ def build_bundle(
         raise resource_error(error, str(place)) from error
     done: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
+        stack.enter_context(one_blas_thread())
         writer = stack.enter_context(BundleWriter(place))
         build = Build(profile_path, profile, target, writer.folder, cache or Cache(cache_root()), progress, gate)
         stack.callback(lambda: build.checkpoint.close() if hasattr(build, "checkpoint") else None)

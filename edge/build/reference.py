@@ -10,8 +10,11 @@ against transformers).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -33,6 +36,8 @@ _PARTS = {
     "down": ("mlp.down_proj",),
 }
 HEAD_ROWS = 8192
+WORKERS = min(8, len(os.sched_getaffinity(0)))
+_POOL = ThreadPoolExecutor(WORKERS, thread_name_prefix="reference")
 
 
 class WeightSource(Protocol):
@@ -136,6 +141,29 @@ def log_softmax(logits: Float64) -> Float64:
     return result
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Sequences that one thread works on. tokens: their rows; positions: of each token in its sequence."""
+
+    tokens: slice
+    lengths: tuple[int, ...]
+    positions: npt.NDArray[np.int64]
+
+
+def _parts(lengths: Sequence[int], workers: int) -> list[_Part]:
+    """Cut a batch into up to `workers` runs of whole sequences with about equally many tokens."""
+    parts: list[_Part] = []
+    total, start, current = sum(lengths), 0, list[int]()
+    for index, length in enumerate(lengths):
+        current.append(length)
+        end = start + sum(current)
+        if end * workers >= total * (len(parts) + 1) or index == len(lengths) - 1:
+            positions = np.concatenate([np.arange(item) for item in current])
+            parts.append(_Part(slice(start, end), tuple(current), positions))
+            start, current = end, []
+    return parts
+
+
 class Reference:
     """Forward pass over a batch of independent sequences.
 
@@ -145,10 +173,10 @@ class Reference:
     def __init__(self, source: WeightSource, sequences: Sequence[Sequence[int]]) -> None:
         self.source = source
         self.config = source.config
-        self.lengths = [len(sequence) for sequence in sequences]
-        self._cos, self._sin = rotary_tables(self.config, max(self.lengths))
-        self._positions = np.concatenate([np.arange(length) for length in self.lengths])
+        lengths = [len(sequence) for sequence in sequences]
+        self._cos, self._sin = rotary_tables(self.config, max(lengths))
         self.token_ids = np.concatenate([np.asarray(sequence, dtype=np.int64) for sequence in sequences])
+        self._parts = _parts(lengths, WORKERS)
 
     def embed(self) -> Float64:
         """[tokens, hidden] float64."""
@@ -157,30 +185,58 @@ class Reference:
         return rows[inverse].astype(np.float64)
 
     def layer(self, hidden: Float64, weights: LayerWeights, collect: Collect | None = None) -> Float64:
-        """One decoder layer; `collect(matrix, inputs [tokens, in])` sees what each matrix multiplies."""
+        """One decoder layer; `collect(matrix, inputs [tokens, in])` sees what each matrix multiplies.
+
+        Sequences are shared out among threads. Every operation is by token or by sequence, so the result does
+        not depend on how.
+        """
+        matrices = {
+            name: exact.to_integers(matrix, exact.bits_for(matrix.shape[-1]))
+            for name, matrix in weights.matrices.items()
+        }
+
+        def work(part: _Part) -> tuple[Float64, dict[str, Float64]]:
+            seen: dict[str, Float64] = {}
+            return self._layer(part, hidden[part.tokens], weights, matrices, seen if collect else None), seen
+
+        results = list(_POOL.map(work, self._parts))
+        if collect is not None:
+            for name in MATRICES:
+                collect(name, np.concatenate([seen[name] for _, seen in results]))
+        return np.concatenate([states for states, _ in results])
+
+    def _layer(
+        self,
+        part: _Part,
+        hidden: Float64,
+        weights: LayerWeights,
+        matrices: Mapping[str, tuple[Float64, Float64]],
+        seen: dict[str, Float64] | None,
+    ) -> Float64:
         config = self.config
 
         def product(name: str, inputs: Float64) -> Float64:
-            if collect is not None:
-                collect(name, inputs)
-            return exact.matmul(inputs, weights.matrices[name])
+            if seen is not None:
+                seen[name] = inputs
+            left, left_scale = exact.to_integers(inputs, exact.bits_for(inputs.shape[-1]))
+            return exact.scaled_product(left, left_scale, *matrices[name])
 
         qkv = product("qkv", rms_norm(hidden, weights.input_norm, config.rms_norm_eps))
         if weights.qkv_bias is not None:
             qkv = qkv + weights.qkv_bias.astype(np.float64)
-        hidden = hidden + product("o", self._attention(qkv, weights))
+        hidden = hidden + product("o", self._attention(part, qkv, weights))
         both = product("gate_up", rms_norm(hidden, weights.post_norm, config.rms_norm_eps))
         gate, up = both[:, : config.intermediate_size], both[:, config.intermediate_size :]
         return hidden + product("down", gate / (1.0 + exact.exp(-gate)) * up)
 
-    def _rotate(self, heads: Float64) -> Float64:
+    def _rotate(self, heads: Float64, positions: npt.NDArray[np.int64]) -> Float64:
         half = self.config.head_dim // 2
-        cos = self._cos[self._positions][:, None, :]
-        sin = self._sin[self._positions][:, None, :]
+        cos = self._cos[positions][:, None, :]
+        sin = self._sin[positions][:, None, :]
         first, second = heads[..., :half], heads[..., half:]
         return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
-    def _attention(self, qkv: Float64, weights: LayerWeights) -> Float64:
+    def _attention(self, part: _Part, qkv: Float64, weights: LayerWeights) -> Float64:
         config = self.config
         tokens = qkv.shape[0]
         query = qkv[:, : config.query_size].reshape(tokens, config.heads, config.head_dim)
@@ -190,11 +246,11 @@ class Reference:
         if weights.q_norm is not None and weights.k_norm is not None:
             query = rms_norm(query, weights.q_norm, config.rms_norm_eps)
             key = rms_norm(key, weights.k_norm, config.rms_norm_eps)
-        query, key = self._rotate(query), self._rotate(key)
+        query, key = self._rotate(query, part.positions), self._rotate(key, part.positions)
         groups = config.heads // config.kv_heads
         outputs = []
         start = 0
-        for length in self.lengths:
+        for length in part.lengths:
             span = slice(start, start + length)
             start += length
             grouped = query[span].reshape(length, config.kv_heads, groups, config.head_dim)
@@ -224,10 +280,16 @@ class Reference:
         """[tokens, hidden] -> [tokens, vocab]. head: row chunks of the head, the source's by default."""
         normed = rms_norm(hidden, self.source.read("model.norm.weight"), self.config.rms_norm_eps)
         integers, scale = exact.to_integers(normed, exact.bits_for(normed.shape[-1]))
-        chunks = []
-        for rows in head if head is not None else head_rows(self.source):
+
+        def work(rows: npt.NDArray[np.floating]) -> Float64:
             right, right_scale = exact.to_integers(rows, exact.bits_for(rows.shape[-1]))
-            chunks.append(exact.scaled_product(integers, scale, right, right_scale))
+            return exact.scaled_product(integers, scale, right, right_scale)
+
+        chunks: list[Float64] = []
+        waiting = iter(head if head is not None else head_rows(self.source))
+        # A few chunks at a time: a pool's map would read the whole head at once.
+        while batch := list(islice(waiting, WORKERS)):
+            chunks += _POOL.map(work, batch)
         return np.concatenate(chunks, axis=1)
 
     def run(self, layer_weights: Callable[[int], LayerWeights] | None = None) -> Float64:

@@ -32,7 +32,9 @@ def stage_round(build: Build) -> dict[str, Any]:
     if quantisation.scheme == "none" or not (gptq or search):
         return {"rounding": "rtn" if quantisation.scheme != "none" else "none"}
     text = quantisation.calibration or build.profile.fidelity_text
-    build.calibration = sample(locate(build.profile_path, text.text), build.tokenizer, text.tokens)
+    # What comes after the calibration tokens is kept for the choice of layers: GPTQ has not seen it.
+    whole = sample(locate(build.profile_path, text.text), build.tokenizer, text.tokens + CHOICE_TOKENS)
+    build.calibration, build.choice_text = whole.split(text.tokens)
     formats = [build.format(4), build.format(8)] if quantisation.scheme == "mixed" else [build.format(4)]
     build.rounded_key = {
         "version": ROUNDING_VERSION,
@@ -89,11 +91,8 @@ def _kl_measure(build: Build) -> Callable[[frozenset[int]], float]:
     store = build.rounded
     if build.calibration is None or store is None:
         raise ValueError("choose needs a calibrated rounding")
-    sequences: list[tuple[int, ...]] = []
-    for sequence in build.calibration.sequences:
-        if sum(map(len, sequences)) >= CHOICE_TOKENS:
-            break
-        sequences.append(sequence)
+    unseen = build.choice_text
+    sequences = unseen.sequences if unseen is not None and unseen.sequences else build.calibration.sequences
     reference = Reference(build.checkpoint, sequences)
     source = log_softmax(reference.logits(reference.run()))
     probabilities = np.exp(source)

@@ -22,8 +22,8 @@ from edge.build.reference import LayerWeights, Reference, WeightSource, head_row
 
 Float64 = npt.NDArray[np.float64]
 
-PROBE_SEQUENCES = 2
-PROBE_TOKENS = 128
+PROBE_SEQUENCES = 4
+PROBE_TOKENS = 32
 
 
 class SensitivityProbe:

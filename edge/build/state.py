@@ -43,6 +43,7 @@ class Build:
     rounded_key: dict[str, Any] = field(default_factory=dict)
     costs: list[LayerCost] = field(default_factory=list)
     calibration: TextSample | None = None
+    choice_text: TextSample | None = None
     int8_layers: tuple[int, ...] = ()
     fidelity: dict[str, Any] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)

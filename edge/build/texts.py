@@ -23,6 +23,15 @@ class TextSample:
     def tokens(self) -> int:
         return sum(len(sequence) for sequence in self.sequences)
 
+    def split(self, tokens: int) -> tuple[TextSample, TextSample]:
+        """The first sequences up to about `tokens` tokens, and the rest (possibly empty)."""
+        taken = 0
+        for index, sequence in enumerate(self.sequences):
+            if taken >= tokens:
+                return TextSample(self.sequences[:index], self.digest), TextSample(self.sequences[index:], self.digest)
+            taken += len(sequence)
+        return self, TextSample((), self.digest)
+
 
 def read_texts(folder: Path) -> list[tuple[str, str]]:
     """(name, text) of every .txt in name order. Errors: SourceError in one line."""
@@ -59,4 +68,8 @@ def sample(folder: Path, tokenizer: ChatTokenizer, tokens: int) -> TextSample:
             if left <= 1:
                 break
         start += SEQUENCE_TOKENS
+    if not sequences:
+        raise SourceError(
+            "the texts hold fewer than two tokens", where=str(folder), mend="name a folder of UTF-8 text files"
+        )
     return TextSample(tuple(sequences), digest.hexdigest())

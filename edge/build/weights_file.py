@@ -6,6 +6,7 @@ give the same file. A tensor may be appended in row chunks, which bounds memory 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -51,10 +52,11 @@ class WeightsFile:
             if kind is None:
                 self._file.flush()
                 os.fsync(self._file.fileno())
-            self._file.close()
         except OSError as error:
-            if kind is None:
-                raise resource_error(error, str(self.path)) from error
+            raise resource_error(error, str(self.path)) from error
+        finally:
+            with contextlib.suppress(OSError):  # it tries once more to write what did not fit
+                self._file.close()
 
     def append(self, name: str, array: npt.NDArray[np.generic]) -> StoredTensor:
         """Write one whole tensor."""

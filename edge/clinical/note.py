@@ -104,7 +104,8 @@ def decode_transcript(data: bytes, where: str) -> str:
 
 @dataclass(frozen=True)
 class NotePrompt:
-    """token_ids: what the model reads. left_out_lines, left_out_share: of the transcript's beginning."""
+    """token_ids: what the model reads. Left out of the transcript's beginning: left_out_lines whole lines, in all
+    left_out_share of its characters (0 to 1)."""
 
     token_ids: tuple[int, ...]
     left_out_lines: int
@@ -113,12 +114,12 @@ class NotePrompt:
     @property
     def notice(self) -> str:
         """What the reader must be told, or ''."""
-        if not self.left_out_lines:
+        if not self.left_out_share:
             return ""
-        return (
-            f"The visit is longer than the model can read. The first {self.left_out_lines} lines "
-            f"({self.left_out_share:.0%} of it) are left out."
-        )
+        percent = min(max(round(100 * self.left_out_share), 1), 99)
+        lines = "line" if self.left_out_lines == 1 else "lines"
+        what = f"its first {self.left_out_lines} {lines}" if self.left_out_lines else "its beginning"
+        return f"The visit is longer than the model can read. Left out: {what}, {percent} % of the transcript."
 
 
 def note_prompt(task: Task, transcript: str, tokenizer: ChatTokenizer, room_tokens: int) -> NotePrompt:
@@ -136,27 +137,26 @@ def note_prompt(task: Task, transcript: str, tokenizer: ChatTokenizer, room_toke
     while kept > 0 and used + counts[kept - 1] <= room_tokens - 8:
         kept -= 1
         used += counts[kept]
-    if kept == len(lines):
-        raise InputError(
-            f"the model's context leaves {max(room_tokens - frame, 0)} tokens for the transcript",
-            mend="build with a larger context_tokens",
-        )
-    text = "".join(lines[kept:])
-    left_out = sum(len(line) for line in lines[:kept])
-    ids = tuple(tokenizer.encode_chat(note_messages(task, text)))
-    return NotePrompt(ids, kept, left_out / max(len(transcript), 1))
+    for first in range(kept, len(lines)):
+        ids = tuple(tokenizer.encode_chat(note_messages(task, "".join(lines[first:]))))
+        if len(ids) <= room_tokens:  # joined lines may cost a few tokens more than the lines one by one
+            left_out = "".join(lines[:first])
+            whole_lines = len(f"{left_out}.".splitlines()) - 1
+            return NotePrompt(ids, whole_lines, len(left_out) / len(transcript))
+    raise InputError(
+        f"the model's context leaves {max(room_tokens - frame, 0)} tokens for the transcript",
+        mend="build with a larger context_tokens",
+    )
 
 
 def _break_long(lines: Sequence[str], tokenizer: ChatTokenizer, limit_tokens: int) -> list[str]:
-    """Lines, those of more than limit_tokens cut at spaces: a transcript may be one line."""
-    pieces: list[str] = []
-    for line in lines:
-        if tokenizer.count_tokens(line) <= limit_tokens:
-            pieces.append(line)
-            continue
-        words = line.split(" ")
-        step = max(1, limit_tokens // 2)
-        for start in range(0, len(words), step):
-            tail = " " if start + step < len(words) else ""
-            pieces.append(" ".join(words[start : start + step]) + tail)
-    return pieces
+    """Lines, those of more than limit_tokens cut, at spaces where there are any: a transcript may be one line."""
+    return [piece for line in lines for piece in _halved(line, tokenizer, limit_tokens)]
+
+
+def _halved(line: str, tokenizer: ChatTokenizer, limit_tokens: int) -> list[str]:
+    if len(line) < 2 or tokenizer.count_tokens(line) <= limit_tokens:
+        return [line]
+    middle = len(line) // 2
+    cut = line.rfind(" ", 0, middle) + 1 or middle
+    return _halved(line[:cut], tokenizer, limit_tokens) + _halved(line[cut:], tokenizer, limit_tokens)

@@ -89,7 +89,8 @@ def generate(
 ) -> Iterator[Step]:
     """Append `prompt_ids` to the engine and generate; yields progress, tokens and one Finished at the end.
 
-    stop_ids: end the answer and are not yielded. Errors: InputError when the prompt does not fit.
+    stop_ids: end the answer and are not yielded. Errors: InputError when the prompt is empty or does not fit, or
+    max_new_tokens is below 1; all before anything is computed.
     """
     started = clock()
 
@@ -102,6 +103,10 @@ def generate(
             f"the text is {len(prompt_ids)} tokens long, the model can read {max(room - 1, 0)} here",
             mend="shorten it or build with a larger context_tokens",
         )
+    if not len(prompt_ids):
+        raise InputError("the prompt is empty", mend="give a text that is not empty")
+    if max_new_tokens < 1:
+        raise InputError(f"max_new_tokens is {max_new_tokens}", mend="give 1 or more")
     generated: list[int] = []
     ttft_ms: float | None = None
 
@@ -118,9 +123,7 @@ def generate(
         if cancelled():
             yield finished("cancelled")
             return
-    if logits is None:
-        raise InputError("the prompt is empty", mend="give a text that is not empty")
-    while True:
+    while logits is not None:
         token = sampler.choose(logits[0], generated)
         if ttft_ms is None:
             ttft_ms = elapsed_ms()

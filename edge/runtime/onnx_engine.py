@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import edge.privacy  # noqa: F401  isort: skip  (telemetry off before onnxruntime is imported)
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,13 +43,13 @@ class OnnxEngine:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or default_threads()
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its errors come to us as exceptions; on the screen stands one line, ours
         # The graph is written fused; constant folding would only copy the shared embedding.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
         path = model_folder / MODEL_FILE
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except MemoryError as error:
             raise _no_memory(str(path)) from error
         except Exception as error:  # onnxruntime raises its own family without a common public base
@@ -69,7 +68,7 @@ class OnnxEngine:
         self._capacity = min(context_tokens or built_for, built_for) if built_for else int(context_tokens or 2048)
         self._vocab = int(self._session.get_outputs()[0].shape[1])
         self._length = 0
-        self._binding = self._session.io_binding()
+        self._binding: Any = self._session.io_binding()
         self._cache: list[Any] = []
         for layer in range(self._layers):
             for kind in ("key", "value"):
@@ -101,12 +100,17 @@ class OnnxEngine:
         total = self._length + count
         if count == 0:
             raise InputError("no tokens to read", mend="give a text that is not empty")
+        if ids.min() < 0 or ids.max() >= self._vocab:
+            # A quantised table is read past its end without an error.
+            raise InputError(f"a token is not one of the model's {self._vocab}", mend="use the bundle's own tokenizer")
         if total > self._capacity:
             raise InputError(
                 f"{total} tokens do not fit into the context of {self._capacity}",
                 mend="shorten the text or build with a larger context_tokens",
             )
         index = np.asarray(wanted, dtype=np.int64)
+        if len(index) and not 0 <= index.min() <= index.max() < count:
+            raise ValueError(f"wanted rows lie outside 0..{count - 1}")
         binding = self._binding
         binding.bind_cpu_input("input_ids", ids)
         binding.bind_cpu_input("seqlens_k", np.array([total - 1], dtype=np.int32))
@@ -134,11 +138,13 @@ class OnnxEngine:
         self._length = length
 
     def close(self) -> None:
-        """Free session and cache."""
+        """Free session and cache. Idempotent."""
+        if self._binding is None:
+            return
         self._binding.clear_binding_inputs()
         self._binding.clear_binding_outputs()
         self._cache.clear()
-        del self._session
+        self._binding = self._session = None
 
 
 def _no_memory(where: str) -> EdgeError:
@@ -162,11 +168,3 @@ def _step_failed(error: Exception) -> EdgeError:
 def runtime_versions() -> dict[str, str]:
     """What produces the tokens here, for results and manifests."""
     return {"engine": "onnxruntime", "onnxruntime": ort.__version__, "numpy": np.__version__}
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file of the bundle. Errors: BundleError in one line."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BundleError("cannot be read", where=str(path), mend="install the bundle again") from error

@@ -31,6 +31,8 @@ class SamplerSettings:
             "temperature": (self.temperature, 0.0, 5.0),
             "top_p": (self.top_p, 0.0, 1.0),
             "repetition_penalty": (self.repetition_penalty, 1.0, 5.0),
+            "repetition_window": (self.repetition_window, 0, 1 << 20),
+            "seed": (self.seed, 0, 2**63 - 1),
         }
         for name, (value, low, high) in limits.items():
             if not low <= value <= high:
@@ -59,7 +61,7 @@ class Sampler:
     def choose(self, logits: npt.NDArray[np.float32], generated: Sequence[int]) -> int:
         """One token id. logits: [vocab] float32; generated: ids so far, newest last."""
         settings = self.settings
-        if settings.repetition_penalty > 1.0 and generated:
+        if settings.repetition_penalty > 1.0 and settings.repetition_window and generated:
             recent = np.unique(np.asarray(generated[-settings.repetition_window :], dtype=np.int64))
             logits = logits.copy()
             values = logits[recent]
@@ -67,12 +69,12 @@ class Sampler:
             logits[recent] = np.where(values > 0, values / factor, values * factor)
         if settings.temperature == 0.0:
             return int(logits.argmax())
-        scaled = logits.astype(np.float64) / settings.temperature
-        probabilities = np.exp(scaled - scaled.max())
+        # The maximum goes first: a temperature near 0 must not overflow.
+        probabilities = np.exp((logits.astype(np.float64) - float(logits.max())) / settings.temperature)
         probabilities /= probabilities.sum()
         order = np.argsort(-probabilities, kind="stable")
         cumulative = np.cumsum(probabilities[order])
-        kept = int(np.searchsorted(cumulative, settings.top_p)) + 1
-        chosen = order[:kept]
-        draw = self._random.random() * cumulative[min(kept, len(cumulative)) - 1]
-        return int(chosen[min(int(np.searchsorted(cumulative[:kept], draw, side="right")), kept - 1)])
+        # At top_p 1 rounding may leave the whole sum below it.
+        kept = min(int(np.searchsorted(cumulative, settings.top_p)) + 1, len(order))
+        draw = self._random.random() * cumulative[kept - 1]
+        return int(order[min(int(np.searchsorted(cumulative[:kept], draw, side="right")), kept - 1)])

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,24 @@ class ChatTokenizer:
         """Tokens that end an answer."""
         return frozenset(int(index) for index in self._special.get("eos_token_ids", ()))
 
-    @property
+    @cached_property
     def control_ids(self) -> frozenset[int]:
         """Tokens that only a template may produce."""
         return frozenset(self._control_ids.values())
 
     def encode_text(self, text: str) -> list[int]:
-        """Ids of plain text; control tokens written in it come out as ordinary characters."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        """Ids of plain text; control tokens written in it come out as ordinary characters.
+
+        Errors: InputError when the tokenizer has no ordinary tokens for it.
+        """
+        ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        if not self.control_ids.isdisjoint(ids):
+            # Possible where the vocabulary spells a control token like a word, or has a token for the unknown.
+            raise InputError(
+                "the text holds a word or character that this tokenizer can only write as a control token",
+                mend="remove it from the text",
+            )
+        return ids
 
     def count_tokens(self, text: str) -> int:
         """Length of `text` in tokens."""
@@ -111,13 +122,12 @@ class ChatTokenizer:
                     "the text holds the private-use character U+E0F0 or U+E0F1",
                     mend="remove it from the text",
                 )
-        # Some templates trim contents; the place-holder must stand for what they would have written.
-        contents = [message.content for message in messages]
         masked = [Message(message.role, f"{_OPEN}{index}{_CLOSE}") for index, message in enumerate(messages)]
         rendered = self._render(masked, add_generation_prompt)
-        for candidate in (contents, [content.strip() for content in contents]):
-            if _fill(rendered, candidate) == self._render(messages, add_generation_prompt):
-                return self._encode_rendered(rendered, candidate)
+        meant = self._render(messages, add_generation_prompt)
+        for contents in _as_templates_write_them(messages):
+            if _fill(rendered, contents) == meant:
+                return self._encode_rendered(rendered, contents)
         raise BundleError(
             "the chat template rewrites contents, so user text cannot be kept apart from control tokens",
             where="tokenizer/chat_template.jinja",
@@ -175,6 +185,14 @@ class DecodeStream:
         after = self._tokenizer.decode(self._ids[self._prefix :])
         self._prefix = self._read = len(self._ids)
         return after[len(before) :]
+
+
+def _as_templates_write_them(messages: Sequence[Message]) -> Iterator[list[str]]:
+    """Contents as they are, and trimmed for some roles or all: what a place-holder may stand for."""
+    roles = sorted({message.role for message in messages})
+    for count in range(len(roles) + 1):
+        for trimmed in combinations(roles, count):
+            yield [message.content.strip() if message.role in trimmed else message.content for message in messages]
 
 
 def _fill(rendered: str, contents: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ from edge.bench.result import (
     Sustained,
     Temperature,
 )
+from edge.bench.source_fidelity import SourceFidelity
 from edge.bench.statistics import spread
 from edge.bench.workload import BUILT_IN, Workload
 from edge.bundle.keys import KeyStore
@@ -179,6 +180,7 @@ def make_result(**changes: Any) -> BenchResult:
         sensor_series=(),
         prediction=Prediction({"weights": 300_000_000}, {"weights": 300_000_000}, 576, 300_000_000, 298_000_000, 0.99),
         bandwidth=check_bandwidth(readings, 100_000_000, 41.2, 512),
+        fidelity=SourceFidelity(120, 0.03, 0.004, 0.9, 0.02),
         golden=judge(GoldenRule(2.0, 0.95), [CaseOutcome("c0", 100, 98, 30, ())], DecodePathOutcome("c0", 16, 2, ())),
         skipped=(),
     )

@@ -31,7 +31,7 @@ LIMITS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"fidelity": {"greedy_agreement_min": 0.8}}, {"fidelity": {"greedy_agreement_min": 0.81}}),
 ]
 FIDELITY = {
-    "mean_kl": {"mean": 0.05, "low": 0.04, "high": 0.06},
+    "mean_kl": {"mean": 0.05},
     "top1": {"mean": 0.9},
     "perplexity_ratio": 1.02,
     "greedy_agreement": 0.8,
@@ -46,6 +46,22 @@ def test_at_and_beyond_the_limit(holds: dict[str, Any], breaks: dict[str, Any]) 
     assert (good.outcome, bad.outcome) == ("passed", "failed")
     assert good.line.endswith(": pass")
     assert bad.line.endswith(": fail")
+
+
+def test_fidelity_fails_only_what_its_interval_excludes() -> None:
+    """If it fails, the few tokens of a device's golden cases reject a good build by chance, or accept a bad one."""
+    measured = {"mean_kl": {"mean": 0.05, "low": 0.04, "high": 0.06}, "top1": {"mean": 0.9, "low": 0.87, "high": 0.93}}
+    inside = check_budgets({"fidelity": {"mean_kl_max": 0.041, "top1_min": 0.92}}, RESULT, measured)
+    outside = check_budgets({"fidelity": {"mean_kl_max": 0.039, "top1_min": 0.94}}, RESULT, measured)
+    assert [check.outcome for check in inside] == ["passed", "passed"]
+    assert [check.outcome for check in outside] == ["failed", "failed"]
+    assert [check.measured for check in inside] == [0.05, 0.9]
+
+
+def test_fidelity_that_a_device_cannot_measure_is_said() -> None:
+    """If it fails, a device is failed for what only the build host can measure."""
+    (check,) = check_budgets({"fidelity": {"greedy_agreement_min": 0.9}}, RESULT, {"mean_kl": {"mean": 0.01}})
+    assert check.outcome == "not_measured"
 
 
 def test_every_budget_of_a_profile_is_known_here() -> None:

@@ -41,7 +41,7 @@ class Run:
 def test_prompts_are_the_same_everywhere() -> None:
     """If it fails, two machines measure different prompts."""
     assert prompt_ids(20240, 49152, 5) == prompt_ids(20240, 49152, 9)[:5]
-    assert prompt_ids(20240, 49152, 5) == [22411, 19012, 38154, 47117, 44105] or len(set(prompt_ids(1, 97, 50))) > 5
+    assert prompt_ids(20240, 49152, 5) == [31328, 14423, 32521, 37541, 13704]
     assert max(prompt_ids(1, 97, 500)) < 97
 
 
