@@ -8,6 +8,8 @@ holds.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -117,12 +119,23 @@ def _add_config(writer: Any, config: DecoderConfig) -> None:
     writer.add_vocab_size(config.vocab_size)
 
 
+@functools.cache
+def _log_nothing() -> object:
+    """Switch llama.cpp's log off; its callback must live as long as the process, hence the cache."""
+    import llama_cpp
+
+    callback = llama_cpp.llama_log_callback(lambda _level, _text, _data: None)
+    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+    return callback
+
+
 def quantise_q4_0(source: Path, target: Path, *, pure: bool, threads: int) -> None:
     """Quantise a GGUF file with llama.cpp. Errors: MissingToolError, ResourceError when llama.cpp fails."""
     try:
         import llama_cpp
     except ImportError as error:
         raise MissingToolError("llama-cpp-python is not installed", mend="install with make bench") from error
+    _log_nothing()
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.nthread = threads
     parameters.ftype = llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0

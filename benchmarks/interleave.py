@@ -1,7 +1,8 @@
 """Measures engines in turn: for each repetition, for each measurement, every engine once.
 
 What happens to the machine meanwhile hits all engines alike, so ratios are taken within a repetition. Only one engine
-computes at a time; the order turns by one place each repetition, so that no engine is always the first.
+computes at a time; the order turns by one place each repetition, so that no engine is always the first. A measurement
+that other processes disturbed is taken again.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from edge.privacy import TELEMETRY_OFF
 
 LONGEST_S = 900.0
 SETTLE_S = 0.3  # threads of the engine before may still spin at a barrier
+# A measurement during which other processes took more of the CPU than this is taken again, and the quietest one
+# counts, whatever its speed: with a core taken away, engines that spin at barriers become ten times slower.
+OTHERS_MAX = 0.05
+TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -193,18 +198,23 @@ def _load(one: _Running, settings: Settings, *, keep: bool) -> None:
 
 
 def _measure_one(one: _Running, action: str, size: int, prompt: dict[str, int], steps: int, *, counted: bool) -> None:
-    time.sleep(SETTLE_S)
-    if action == "prefill":
-        answer, count, speeds = one.worker.ask(action, tokens=size, **prompt), size, one.prefill
-    else:
-        answer, count, speeds = one.worker.ask(action, context_tokens=size, steps=steps, **prompt), steps, one.decode
-    if _failed(one, answer):
-        return
-    if "top" in answer:
-        one.top[str(size)] = answer["top"]
+    request = {"tokens": size} if action == "prefill" else {"context_tokens": size, "steps": steps}
+    count, speeds = (size, one.prefill) if action == "prefill" else (steps, one.decode)
+    quietest: dict[str, Any] = {}
+    for _ in range(TRIES if counted else 1):
+        time.sleep(SETTLE_S)
+        answer = one.worker.ask(action, **request, **prompt)
+        if _failed(one, answer):
+            return
+        if not quietest or answer["others_share"] < quietest["others_share"]:
+            quietest = answer
+        if quietest["others_share"] <= OTHERS_MAX:
+            break
+    if "top" in quietest:
+        one.top[str(size)] = quietest["top"]
     if counted:
-        speeds.setdefault(str(size), []).append(count / answer["seconds"])
-        one.others.append(answer["others_share"])
+        speeds.setdefault(str(size), []).append(count / quietest["seconds"])
+        one.others.append(quietest["others_share"])
 
 
 def _failed(one: _Running, answer: dict[str, Any]) -> bool:

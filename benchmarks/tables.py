@@ -13,6 +13,7 @@ START_MAX_S = 1.0
 RSS_RATIO_MAX = 1.15
 PREFILL_RATIO_MIN = 0.9
 DECODE_RATIO_MIN = 1.0
+BUSY_SHARE = 0.1
 NOT_MEASURED = "not measured"
 
 
@@ -206,8 +207,9 @@ def notes(run: ShapeRun) -> list[str]:
     shares = [share for engine in run.engines for share in engine.others_share]
     if shares:
         busy, worst = middle(shares) or 0.0, max(shares)
+        told = "; the machine was busy, these numbers are not to be quoted" if worst > BUSY_SHARE else ""
         lines.append(
-            f"- other processes took {100 * busy:.0f} % of the CPU while measuring (worst {100 * worst:.0f} %)"
+            f"- other processes took {100 * busy:.0f} % of the CPU while measuring (worst {100 * worst:.0f} %){told}"
         )
     for reading in run.bandwidth:
         lines.append(
@@ -229,7 +231,7 @@ def render(comparison: Comparison) -> str:
         "load is from warm page cache to the first token",
         "## Making the model (int4, block 32, round to nearest)",
         export_table(comparison.exports),
-        *(f"- {cost.shape}, {cost.route}: {cost.note}" for cost in comparison.exports if cost.note),
+        "\n".join(f"- {cost.shape}, {cost.route}: {cost.note}" for cost in comparison.exports if cost.note),
     ]
     for run in comparison.shapes:
         parts += [f"## {run.title}: tokens per second", runtime_table(run), "\n".join(notes(run))]

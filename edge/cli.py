@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 import edge
-from edge.errors import EdgeError, ExitStatus, UnverifiedError
+from edge.errors import EdgeError, ExitStatus
 
 PATH = click.Path(path_type=Path)
 BUILD_FOLDER = Path("build")
@@ -216,8 +216,6 @@ def main() -> None:
         cli(standalone_mode=False)
     except EdgeError as error:
         say(f"edge: {error}")
-        if isinstance(error, UnverifiedError):
-            say("edge: use --force to run it all the same")
         sys.exit(error.status)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)

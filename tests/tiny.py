@@ -85,9 +85,7 @@ def tiny_source(config: DecoderConfig = BASE, seed: int = 0) -> MemorySource:
         values = rng.standard_normal(shape)
         if name.endswith("norm.weight"):
             values = 1.0 + 0.2 * values
-        elif name.endswith(".bias"):
-            values *= 0.3
-        elif name == "model.embed_tokens.weight":
+        elif name.endswith(".bias") or name == "model.embed_tokens.weight":
             values *= 0.3
         else:
             values *= 1.5 / np.sqrt(shape[1])

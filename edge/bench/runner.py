@@ -219,7 +219,7 @@ def job_for(folder: Path, manifest: Manifest, workload: Workload, threads: int |
         workload = workload.with_prompt(int(ttft["prompt_tokens"]))
     chosen = threads or profile.get("threads")
     if not chosen:
-        from edge.runtime.onnx_engine import default_threads
+        from edge.runtime.engine import default_threads
 
         chosen = default_threads()
     return Job(

@@ -34,7 +34,7 @@ PEER_SCALE = (
 )
 GREEDY_PROMPT_TOKENS = 64
 GREEDY_NEW_TOKENS = 48
-SCORE_TOKENS = 128  # scored at once: a table of [128, vocabulary] in float64 is 50 MB for SmolLM2
+SCORE_TOKENS = 256  # scored at once: a table of [256, vocabulary] in float64 is 100 MB for SmolLM2
 
 
 @dataclass(frozen=True)

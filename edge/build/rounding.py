@@ -21,7 +21,8 @@ from edge.build.state import Build
 from edge.build.texts import sample
 from edge.specs.profile import locate
 
-CHOICE_TOKENS = 1024
+CHOICE_TOKENS = 512
+SCORE_TOKENS = 256  # scored at once, against the memory of [tokens, vocabulary]
 
 
 def stage_round(build: Build) -> dict[str, Any]:
@@ -94,8 +95,7 @@ def _kl_measure(build: Build) -> Callable[[frozenset[int]], float]:
     unseen = build.choice_text
     sequences = unseen.sequences if unseen is not None and unseen.sequences else build.calibration.sequences
     reference = Reference(build.checkpoint, sequences)
-    source = log_softmax(reference.logits(reference.run()))
-    probabilities = np.exp(source)
+    source_states = reference.run()
     low, high = build.format(4), build.format(8)
     steps = 0
 
@@ -107,8 +107,14 @@ def _kl_measure(build: Build) -> Callable[[frozenset[int]], float]:
         hidden = reference.run(
             lambda layer: stored_layer(build.checkpoint, store, lambda name: high if name in names else low, layer)
         )
-        mixed = log_softmax(reference.logits(hidden))
+        total = 0.0
+        for start in range(0, len(hidden), SCORE_TOKENS):
+            # The source's logits are computed again each time: kept, they would be the build's largest matrix.
+            rows = slice(start, start + SCORE_TOKENS)
+            source = log_softmax(reference.logits(source_states[rows]))
+            mixed = log_softmax(reference.logits(hidden[rows]))
+            total += float((np.exp(source) * (source - mixed)).sum())
         # Six digits: log's last bits may differ between hosts, the comparison with the budget may not.
-        return round(float((probabilities * (source - mixed)).sum(axis=-1).mean()), 6)
+        return round(total / len(hidden), 6)
 
     return measure

@@ -17,7 +17,6 @@ from edge.bundle.open import OpenBundle, open_bundle
 from edge.clinical.note import LABEL, decode_transcript, note_prompt, read_task
 from edge.device.facts import local_facts
 from edge.errors import ExitStatus, InputError, UnverifiedError
-from edge.files import resource_error
 from edge.runtime.generate import Finished, PrefillStep
 from edge.runtime.sampling import SamplerSettings
 from edge.runtime.session import Session, TextPiece
@@ -44,14 +43,14 @@ def run_command(
         raise InputError("a file needs a task", where=str(file), mend="add --task note")
     if task is not None and file is None:
         raise InputError(f"the task '{task}' needs a file", mend="give a transcript, or - for standard input")
-    data = _read(file) if file is not None else b""
+    transcript = decode_transcript(_read(file), str(file)) if file is not None else ""
     device = local_facts()
     bundle = open_bundle(place, KeyStore().trust_store(), device=device)
     for line in check_verified(bundle, device.device_class, force=force):
         say(line)
     with Session(bundle, threads=threads) as session:
         if task is not None:
-            return _draft(session, task, decode_transcript(data, str(file)), options)
+            return _draft(session, task, transcript, options)
         return _chat(session, options)
 
 
@@ -63,7 +62,7 @@ def _read(file: Path) -> bytes:
     except FileNotFoundError as error:
         raise InputError("there is no such file", where=str(file), mend="check the path") from error
     except OSError as error:
-        raise resource_error(error, str(file)) from error
+        raise InputError(f"cannot be read ({error.strerror})", where=str(file), mend="give a text file") from error
 
 
 def check_verified(bundle: OpenBundle, device_class: str, *, force: bool) -> list[str]:
@@ -75,7 +74,9 @@ def check_verified(bundle: OpenBundle, device_class: str, *, force: bool) -> lis
         return []
     if not force:
         raise UnverifiedError(
-            "this build failed its device test here", where=str(bundle.path), mend="run `edge verify` to see why"
+            "this build failed its device test here",
+            where=str(bundle.path),
+            mend="run `edge verify` to see why, or add --force to run it all the same",
         )
     return ["This build FAILED its device test here; running it because of --force."]
 
@@ -145,6 +146,16 @@ def _draft(session: Session, name: str, transcript: str, options: Mapping[str, A
     return int(ExitStatus.INTERRUPTED) if finished.reason == "cancelled" else int(ExitStatus.OK)
 
 
+def _typed_line() -> str:
+    """A line of the chat. Errors: EOFError at the end; InputError when it is not UTF-8."""
+    try:
+        line = input("> " if sys.stdin.isatty() else "")
+        line.encode()  # under some locales Python reads other bytes as lone surrogates
+    except UnicodeError as error:
+        raise InputError("what was typed is not UTF-8", mend="use a terminal that is set to UTF-8") from error
+    return line
+
+
 def _chat(session: Session, options: Mapping[str, Any]) -> int:
     """Turns until end of input; every turn re-reads only what is new."""
     say(f"{LABEL} End with Ctrl-D.")
@@ -155,8 +166,8 @@ def _chat(session: Session, options: Mapping[str, Any]) -> int:
     while True:
         say("") if messages else None
         try:
-            line = input("> " if sys.stdin.isatty() else "")
-        except (EOFError, UnicodeDecodeError):
+            line = _typed_line()
+        except EOFError:
             return int(ExitStatus.OK)
         if not line.strip():
             continue

@@ -7,6 +7,7 @@ possible. An engine is not thread-safe; one thread calls it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -15,6 +16,16 @@ import numpy.typing as npt
 
 Logits = npt.NDArray[np.float32]
 TokenIds = Sequence[int] | npt.NDArray[np.int64]
+
+
+def default_threads(cores: int | None = None) -> int:
+    """Threads for inference: all cores but one from four cores on, so that a touch screen stays quick.
+
+    With one core taken by something else, engines that spin at barriers lose most; below four cores the
+    lower priority of the engine's process does the same job.
+    """
+    available = cores if cores is not None else len(os.sched_getaffinity(0))
+    return available - 1 if available >= 4 else max(1, available)
 
 
 class Engine(Protocol):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import edge.privacy  # noqa: F401  isort: skip  (telemetry off before onnxruntime is imported)
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,9 @@ import numpy as np
 import onnxruntime as ort
 
 from edge.errors import BundleError, EdgeError, InputError, ResourceError
-from edge.runtime.engine import Logits, TokenIds
+from edge.runtime.engine import Logits, TokenIds, default_threads
 
 MODEL_FILE = "model.onnx"
-
-
-def default_threads(cores: int | None = None) -> int:
-    """Threads for inference: all cores but one from four cores on, so that a touch screen stays quick.
-
-    With one core taken by something else, engines that spin at barriers lose most; below four cores the
-    lower priority of the engine's process does the same job.
-    """
-    available = cores if cores is not None else len(os.sched_getaffinity(0))
-    return available - 1 if available >= 4 else max(1, available)
 
 
 class OnnxEngine:

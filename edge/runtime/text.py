@@ -20,7 +20,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from edge.errors import BundleError, InputError
+from edge.errors import BundleError, EdgeError, InputError
 
 # Private-use characters: refused in input, so a place-holder cannot be forged.
 _OPEN, _CLOSE = "\ue0f0", "\ue0f1"
@@ -99,16 +99,25 @@ class ChatTokenizer:
         return environment.from_string(self._template)
 
     def _render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
-        return str(
-            self._compiled.render(
-                messages=[{"role": message.role, "content": message.content} for message in messages],
-                add_generation_prompt=add_generation_prompt,
-                bos_token=self._special.get("bos_token") or "",
-                eos_token=self._special.get("eos_token") or "",
-                # Llama 3 writes today's date when none is given: the same chat must give the same ids.
-                date_string="26 Jul 2024",
+        try:
+            return str(
+                self._compiled.render(
+                    messages=[{"role": message.role, "content": message.content} for message in messages],
+                    add_generation_prompt=add_generation_prompt,
+                    bos_token=self._special.get("bos_token") or "",
+                    eos_token=self._special.get("eos_token") or "",
+                    # Llama 3 writes today's date when none is given: the same chat must give the same ids.
+                    date_string="26 Jul 2024",
+                )
             )
-        )
+        except EdgeError:
+            raise
+        except Exception as error:  # a template is a program: it may raise anything, with contents in the message
+            raise BundleError(
+                f"the chat template fails ({type(error).__name__})",
+                where="tokenizer/chat_template.jinja",
+                mend="use the template that belongs to the model",
+            ) from error
 
     def encode_chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
         """Token ids [n] of a conversation.

@@ -163,7 +163,7 @@ class World:
             input=input,
             capture_output=True,
             timeout=TIMEOUT_S,
-            preexec_fn=before,  # noqa: PLW1509  the tests run one thread
+            preexec_fn=before,
         )
         return Result(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 

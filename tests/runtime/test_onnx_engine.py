@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from edge.build.quantise import QuantFormat
 from edge.errors import BundleError, InputError
-from edge.runtime.onnx_engine import OnnxEngine, default_threads, runtime_versions
+from edge.runtime.engine import default_threads
+from edge.runtime.onnx_engine import OnnxEngine, runtime_versions
 from tests.tiny import CONFIGS, CONTEXT_TOKENS, engine, export, tiny_ids, tiny_source
 
 INT8 = QuantFormat(8, 32, True)
@@ -74,9 +75,11 @@ def test_any_order_of_append_and_rewind(loaded: OnnxEngine, steps: list[tuple[in
         at = loaded.length
         count = min(count, 30 - at)
         if count:
-            assert loaded.forward(IDS[at : at + count], range(count)) == pytest.approx(wanted[at : at + count], abs=1e-4)
+            assert loaded.forward(IDS[at : at + count], range(count)) == pytest.approx(
+                wanted[at : at + count], abs=1e-4
+            )
         here = loaded.length
-        loaded.forward(junk[:back + 1], (back,))
+        loaded.forward(junk[: back + 1], (back,))
         loaded.rewind(max(0, here - back))
 
 
@@ -181,7 +184,9 @@ def test_close_twice(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["graph", "weights", "no graph", "no weights", "empty graph", "other graph"])
-def test_a_broken_model_is_one_line(folder: Path, tmp_path: Path, damage: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_model_is_one_line(
+    folder: Path, tmp_path: Path, damage: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A clinician sees one line, not onnxruntime's own log in colours beside it."""
     broken = tmp_path / "model"
     shutil.copytree(folder, broken)

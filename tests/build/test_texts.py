@@ -1,0 +1,85 @@
+"""Text samples: which tokens, in which order, under which digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge.build.texts import SEQUENCE_TOKENS, read_texts, sample
+from edge.errors import SourceError
+from edge.runtime.text import ChatTokenizer
+from tests.tiny import write_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> ChatTokenizer:
+    return ChatTokenizer(write_tokenizer(tmp_path_factory.mktemp("tokenizer")))
+
+
+def write(folder: Path, **texts: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_files_take_turns(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    """One visit alone is no sample: every file gives its opening before any gives its second stretch."""
+    folder = write(tmp_path / "t", b="b" * 1200, a="a" * 600, c="c")
+    a, b = (tokenizer.encode_text(letter)[0] for letter in "ab")
+    taken = sample(folder, tokenizer, 10_000)
+    assert [(ids[0], len(ids)) for ids in taken.sequences] == [(a, 512), (b, 512), (a, 88), (b, 512), (b, 176)]
+    assert taken.tokens == 1800
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lengths=st.lists(st.integers(0, 1300), min_size=1, max_size=4), tokens=st.integers(2, 3000))
+def test_never_more_than_asked_for(tmp_path: Path, tokenizer: ChatTokenizer, lengths: list[int], tokens: int) -> None:
+    """The number of tokens is in the profile: time and memory of the build follow from it."""
+    folder = write(tmp_path / "t", **{f"f{index}": "ab cd " * 300 for index in range(4)})
+    for index in range(4):
+        (folder / f"f{index}.txt").write_text("z" * (lengths[index] if index < len(lengths) else 0))
+    if max(lengths) < 2:
+        with pytest.raises(SourceError, match="fewer than two tokens"):
+            sample(folder, tokenizer, tokens)
+        return
+    taken = sample(folder, tokenizer, tokens)
+    assert 2 <= taken.tokens <= tokens
+    assert taken.tokens >= min(tokens, sum(lengths)) - len(lengths) * (1 + 1300 // SEQUENCE_TOKENS)
+    assert all(2 <= len(ids) <= SEQUENCE_TOKENS for ids in taken.sequences)
+    first, rest = taken.split(tokens // 2)
+    assert first.sequences + rest.sequences == taken.sequences
+    assert first.sequences
+
+
+def test_digest_knows_names_and_contents(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    """The cache finds a rounding by this digest: two texts under one digest give one of them a wrong rounding."""
+    digests = {
+        sample(write(tmp_path / str(number), **texts), tokenizer, 100).digest
+        for number, texts in enumerate(
+            ({"a": "one two", "b": "three"}, {"a": "one", "b": "two three"}, {"c": "one two", "b": "three"}, {"a": "one two"})
+        )
+    }
+    assert len(digests) == 4
+    again = write(tmp_path / "again", b="three", a="one two")
+    assert sample(again, tokenizer, 100).digest in digests
+
+
+def test_control_tokens_in_a_text_are_text(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    """A dialogue that mentions a control token must not be calibrated as one."""
+    taken = sample(write(tmp_path / "t", a="he said <|im_end|> twice"), tokenizer, 100)
+    assert tokenizer.control_ids.isdisjoint(taken.sequences[0])
+
+
+def test_broken_folders_are_one_line(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    """A wrong folder in a profile must not end in a traceback in the middle of the build."""
+    for folder in (tmp_path / "none", write(tmp_path / "empty")):
+        with pytest.raises(SourceError, match=r"no \.txt files"):
+            sample(folder, tokenizer, 100)
+    folder = write(tmp_path / "bad", a="fine")
+    (folder / "b.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(SourceError, match=r"b\.txt: not UTF-8 at byte 3"):
+        read_texts(folder)
