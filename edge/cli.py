@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import edge.privacy  # isort: skip  (telemetry off before anything else is imported)
 
+import contextlib
+import io
 import json
+import os
 import sys
 import tempfile
 import traceback
@@ -212,6 +215,8 @@ def run(bundle: Path, file: Path | None, task: str | None, force: bool, threads:
 
 def main() -> None:
     """Entry point: run a command and turn errors into one line and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of another encoding must not lose a draft
     try:
         cli(standalone_mode=False)
     except EdgeError as error:
@@ -222,13 +227,31 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except SystemExit as stop:
+        if stop.code == 1:  # no command of ours ends so; click does, when the reader of a pipe went away: `| head`
+            sys.exit(ExitStatus.OK)
+        raise
     except (click.Abort, KeyboardInterrupt):
         say("edge: stopped")
         sys.exit(ExitStatus.INTERRUPTED)
-    except BrokenPipeError:
-        sys.exit(ExitStatus.OK)
+    except MemoryError:
+        say("edge: not enough memory. Close other programs, or use a smaller model or context.")
+        sys.exit(ExitStatus.RESOURCE)
+    except OSError as error:
+        sys.exit(_unwritable(error))
     except Exception as error:  # noqa: BLE001  the last line of defence: one line, exit code 1
         sys.exit(_internal(error))
+
+
+def _unwritable(error: OSError) -> int:
+    """A file, or standard output, that cannot be read or written."""
+    from edge.files import resource_error
+
+    with contextlib.suppress(OSError):  # what is still held back would fail once more when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    reason = resource_error(error, str(error.filename or "standard output"))
+    say(f"edge: {reason}")
+    return int(reason.status)
 
 
 def _internal(error: Exception) -> int:

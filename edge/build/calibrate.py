@@ -24,7 +24,7 @@ Float64 = npt.NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
 # Changes when the rounding's result may change: cached roundings of another version are not reused.
-ROUNDING_VERSION = 3
+ROUNDING_VERSION = 4
 
 
 @dataclass(frozen=True)

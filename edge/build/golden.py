@@ -22,7 +22,7 @@ import numpy.typing as npt
 from edge.build import exact
 from edge.build.readback import BuiltModel
 from edge.build.reference import Reference, WeightSource, read_layer
-from edge.clinical.note import NOTE_TASK, note_messages
+from edge.build.texts import task_sequence
 from edge.runtime.text import ChatTokenizer
 
 Float64 = npt.NDArray[np.float64]
@@ -39,13 +39,11 @@ RULE = {"margin_min": 2.0, "top1_min": 0.9}
 
 
 def golden_sequences(texts: Sequence[tuple[str, str]], tokenizer: ChatTokenizer) -> list[tuple[str, list[int], int]]:
-    """(id, token ids, first scored position): the note prompt over a visit's opening, then words of the visit."""
+    """(id, token ids, first scored position): the note prompt over a visit's opening, then the note's first words."""
     sequences = []
     for index, (_, text) in enumerate(texts[:CASES], start=1):
-        opening = text[:OPENING_CHARACTERS].rsplit(" ", 1)[0]
-        prompt = tokenizer.encode_chat(note_messages(NOTE_TASK, opening))
-        rest = tokenizer.encode_text(text[-OPENING_CHARACTERS * 4 :])[:CONTINUATION_TOKENS]
-        sequences.append((f"note-{index:02d}", [*prompt, *rest], len(prompt) - 1))
+        ids, prompt_tokens = task_sequence(text, tokenizer, OPENING_CHARACTERS, CONTINUATION_TOKENS)
+        sequences.append((f"note-{index:02d}", ids, prompt_tokens - 1))
     return sequences
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from edge.build.calibrate import LayerCost
 
 Measure = Callable[[frozenset[int]], float]
-SAFETY = 0.8  # of the budget: text outside the sample, and the kernels of the device, shall hold it too
+SAFETY = 0.9  # of the budget: text outside the sample, and the kernels of the device, shall hold it too
 
 
 @dataclass(frozen=True)

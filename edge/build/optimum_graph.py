@@ -30,7 +30,9 @@ def load_graph(path: Path) -> ir.Model:
     try:
         model = ir.load(path)
     except Exception as error:  # protobuf's own errors
-        raise SourceError("the exported graph cannot be read", where=path.name, mend="run the build again") from error
+        raise _unreadable(path) from error
+    if not len(model.graph):
+        raise _unreadable(path)
     model = ClearMetadataAndDocStringPass()(model).model
     model = IdentityEliminationPass()(model).model
     model = RemoveUnusedNodesPass()(model).model
@@ -41,6 +43,10 @@ def load_graph(path: Path) -> ir.Model:
     model.producer_name, model.producer_version, model.doc_string = "edge", None, None
     model.graph.name = "edge-optimum"
     return model
+
+
+def _unreadable(path: Path) -> SourceError:
+    return SourceError("the exported graph cannot be read", where=path.name, mend="run the build again")
 
 
 def save_model(model: ir.Model, folder: Path, properties: Mapping[str, str]) -> None:

@@ -24,7 +24,7 @@ from edge.build.checkpoint.huggingface import weight_files
 from edge.build.optimum_graph import load_graph, quantise_matrices, save_model
 from edge.build.optimum_source import foreign_decoder
 from edge.build.quantise import QuantFormat
-from edge.errors import EdgeError, MissingToolError, ResourceError, SourceError, SpecError
+from edge.errors import BundleError, EdgeError, MissingToolError, ResourceError, SourceError, SpecError
 from edge.files import resource_error
 from edge.privacy import TELEMETRY_OFF
 from edge.runtime.engine import Engine, Logits
@@ -212,7 +212,7 @@ def _finish(
     plain = work / "fp32"
     plain.mkdir()
     save_model(model, plain, properties)
-    engine = OptimumEngine(plain, threads=1)
+    engine = _opened(plain, config.family)
     try:
         difference = _check_against_transformers(engine, work / "reference.npz", out_folder.name)
         kv_heads, head_dim = engine.cache_shape
@@ -230,7 +230,11 @@ def _finish(
         ready = work / "int8"
         ready.mkdir()
         save_model(model, ready, properties)
-        OptimumEngine(ready, threads=1).close()  # it loads, or there is no build
+        rounded = _opened(ready, config.family)
+        try:
+            _check_finite(rounded, work / "reference.npz", out_folder.name)
+        finally:
+            rounded.close()
     facts = OptimumFacts(
         layers=layers,
         kv_heads=kv_heads,
@@ -240,7 +244,8 @@ def _finish(
         family=str(result["family"]).replace("-", "_"),
         quantised_matrices=matrices,
         max_logit_difference=difference,
-        versions=dict(result["versions"]),
+        # "2.13.0+cpu" and "2.13.0" are one version.
+        versions={name: str(version).partition("+")[0] for name, version in result["versions"].items()},
     )
     facts.check_config(config, out_folder.name)
     if reference_folder is not None:
@@ -250,6 +255,26 @@ def _finish(
             plain.rename(reference_folder)
     ready.rename(out_folder)
     return facts
+
+
+def _opened(folder: Path, family: str) -> OptimumEngine:
+    """The engine that ships, on what will ship. Errors: SourceError where it cannot run such a graph."""
+    try:
+        return OptimumEngine(folder, threads=1)
+    except BundleError as error:
+        raise SourceError(
+            f"edge cannot run what optimum made of '{family}': {error.what}",
+            where=folder.name,
+            mend="use a family with a native export",
+        ) from error
+
+
+def _check_finite(engine: Engine, reference: Path, where: str) -> None:
+    """The rounded model runs and gives numbers; how good they are is the fidelity stage's. Errors: SourceError."""
+    with np.load(reference) as stored:
+        logits = engine.forward(stored["ids"], range(len(stored["ids"])))
+    if not np.isfinite(logits).all():
+        raise SourceError("the rounded model gives no numbers", where=where, mend="use scheme: none")
 
 
 def _check_against_transformers(engine: Engine, reference: Path, where: str) -> float:

@@ -50,7 +50,9 @@ def load_model(folder: str) -> Any:
         if report[key]:
             raise RefusedError("load", f"tensor {sorted(report[key])[0]} {words}")
     if report["mismatched_keys"]:
-        raise RefusedError("load", f"tensor {sorted(report['mismatched_keys'])[0][0]} has another shape than the config")
+        raise RefusedError(
+            "load", f"tensor {sorted(report['mismatched_keys'])[0][0]} has another shape than the config"
+        )
     return model.eval()
 
 

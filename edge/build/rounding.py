@@ -15,13 +15,15 @@ import numpy as np
 
 from edge.build.calibrate import ROUNDING_VERSION, LayerCost, RoundedStore, calibrate, stored_layer
 from edge.build.graph import matrix_name
-from edge.build.mixed import choose
+from edge.build.mixed import SAFETY, choose
 from edge.build.reference import MATRICES, Reference, log_softmax
 from edge.build.state import Build
-from edge.build.texts import sample
+from edge.build.texts import SEQUENCE_TOKENS, visit_sample
 from edge.specs.profile import locate
 
-CHOICE_TOKENS = 512
+# For the choice of layers: this many sequences that GPTQ has not seen, the plain ones cut to so many tokens.
+CHOICE_SEQUENCES = 4
+CHOICE_PLAIN_TOKENS = 192
 SCORE_TOKENS = 256  # scored at once, against the memory of [tokens, vocabulary]
 
 
@@ -33,8 +35,9 @@ def stage_round(build: Build) -> dict[str, Any]:
     if quantisation.scheme == "none" or not (gptq or search):
         return {"rounding": "rtn" if quantisation.scheme != "none" else "none"}
     text = quantisation.calibration or build.profile.fidelity_text
-    # What comes after the calibration tokens is kept for the choice of layers: GPTQ has not seen it.
-    whole = sample(locate(build.profile_path, text.text), build.tokenizer, text.tokens + CHOICE_TOKENS)
+    whole = visit_sample(
+        locate(build.profile_path, text.text), build.tokenizer, text.tokens + CHOICE_SEQUENCES * SEQUENCE_TOKENS
+    )
     build.calibration, build.choice_text = whole.split(text.tokens)
     formats = [build.format(4), build.format(8)] if quantisation.scheme == "mixed" else [build.format(4)]
     build.rounded_key = {
@@ -72,7 +75,11 @@ def stage_choose(build: Build) -> dict[str, Any]:
         return {"int8_layers": list(build.int8_layers), "chosen_by": "profile"}
     budget = build.profile.budgets.fidelity
     limit = budget.mean_kl_max if budget is not None and budget.mean_kl_max is not None else 0.05
-    key = build.rounded_key | {"mean_kl_max": limit, "choice_tokens": CHOICE_TOKENS}
+    key = build.rounded_key | {
+        "mean_kl_max": limit,
+        "safety": SAFETY,
+        "sequences": [list(ids) for ids in _choice_sequences(build)],
+    }
     entry = build.cache.find("choice", key)
     if entry is None:
 
@@ -87,14 +94,23 @@ def stage_choose(build: Build) -> dict[str, Any]:
     return {"int8_layers": list(build.int8_layers), "mean_kl": choice["mean_kl"], "chosen_by": "measurement"}
 
 
+def _choice_sequences(build: Build) -> list[tuple[int, ...]]:
+    """Text to choose layers on; where the folder has no more than the calibration took, that."""
+    unseen = build.choice_text.sequences if build.choice_text is not None else ()
+    seen = build.calibration.sequences if build.calibration is not None else ()
+    controls = build.tokenizer.control_ids
+    return [
+        ids if not controls.isdisjoint(ids) else ids[:CHOICE_PLAIN_TOKENS]
+        for ids in (unseen or seen)[:CHOICE_SEQUENCES]
+    ]
+
+
 def _kl_measure(build: Build) -> Callable[[frozenset[int]], float]:
     """Mean KL of a mix on part of the calibration text, in host-independent arithmetic."""
     store = build.rounded
-    if build.calibration is None or store is None:
+    if store is None:
         raise ValueError("choose needs a calibrated rounding")
-    unseen = build.choice_text
-    sequences = unseen.sequences if unseen is not None and unseen.sequences else build.calibration.sequences
-    reference = Reference(build.checkpoint, sequences)
+    reference = Reference(build.checkpoint, _choice_sequences(build))
     source_states = reference.run()
     low, high = build.format(4), build.format(8)
     steps = 0

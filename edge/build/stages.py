@@ -27,7 +27,7 @@ from edge.build.reference import MATRICES
 from edge.build.rounding import stage_choose, stage_round
 from edge.build.sbom import build_sbom, runtime_libraries
 from edge.build.state import Build
-from edge.build.texts import read_texts, sample
+from edge.build.texts import read_texts, visit_sample
 from edge.clinical.note import NOTE_TASK, Task
 from edge.errors import ResourceError, SourceError
 from edge.files import sha256_file
@@ -189,7 +189,7 @@ def _card(build: Build, quantisation: dict[str, Any]) -> bytes:
 def stage_fidelity(build: Build) -> dict[str, Any]:
     """The build as its engine computes it against its source; the profile's budget decides."""
     text = build.profile.fidelity_text
-    texts = sample(locate(build.profile_path, text.text), build.tokenizer, text.tokens)
+    texts = visit_sample(locate(build.profile_path, text.text), build.tokenizer, text.tokens)
     longest = max(map(len, texts.sequences))
     engine = OnnxEngine(build.folder / "model", context_tokens=longest + 256)
     try:

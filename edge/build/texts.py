@@ -6,10 +6,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.clinical.note import NOTE_TASK, note_messages
 from edge.errors import SourceError
 from edge.runtime.text import ChatTokenizer
 
 SEQUENCE_TOKENS = 512
+TASK_OPENING_CHARACTERS = 600
+TASK_NOTE_TOKENS = 192
 
 
 @dataclass(frozen=True)
@@ -73,3 +76,47 @@ def sample(folder: Path, tokenizer: ChatTokenizer, tokens: int) -> TextSample:
             "the texts hold fewer than two tokens", where=str(folder), mend="name a folder of UTF-8 text files"
         )
     return TextSample(tuple(sequences), digest.hexdigest())
+
+
+def visit_parts(text: str) -> tuple[str, str]:
+    """(transcript, note) of a file: the note follows the first empty line; without one it is the second half."""
+    transcript, _, note = text.partition("\n\n")
+    if note.strip():
+        return transcript, note.strip()
+    middle = len(text) // 2
+    return text[:middle], text[middle:]
+
+
+def task_sequence(
+    text: str, tokenizer: ChatTokenizer, opening_characters: int, note_tokens: int, turn: int = 0
+) -> tuple[list[int], int]:
+    """The note task as it is used: the prompt over a piece of the transcript, then a piece of the note.
+
+    turn: which piece of either. Returns (token ids, length of the prompt).
+    """
+    transcript, note = visit_parts(text)
+    start = turn * opening_characters
+    opening = transcript[start : start + opening_characters].rsplit(" ", 1)[0]
+    prompt = tokenizer.encode_chat(note_messages(NOTE_TASK, opening))
+    written = tokenizer.encode_text(note)[turn * note_tokens : (turn + 1) * note_tokens]
+    return [*prompt, *written], len(prompt)
+
+
+def visit_sample(folder: Path, tokenizer: ChatTokenizer, tokens: int) -> TextSample:
+    """Up to `tokens` tokens, plain text and the note task in turn.
+
+    Weights that were rounded on plain dialogue alone lose most where they are used: after a chat template, in
+    the words of a note (seen: mean KL .09 there against .046 on dialogue).
+    """
+    plain = sample(folder, tokenizer, tokens)
+    texts = read_texts(folder)
+    sequences: list[tuple[int, ...]] = []
+    left = tokens
+    for index, stretch in enumerate(plain.sequences):
+        turn, file = divmod(index, len(texts))
+        task, _ = task_sequence(texts[file][1], tokenizer, TASK_OPENING_CHARACTERS, TASK_NOTE_TOKENS, turn)
+        for sequence in (stretch, tuple(task)):
+            if left > 1 and len(sequence) > 1:
+                sequences.append(sequence[:left])
+                left -= len(sequences[-1])
+    return TextSample(tuple(sequences), plain.digest)

@@ -126,7 +126,7 @@ class Trust:
             raise UntrustedError(
                 f"signed by {grouped(signature.key[:16])}, a key that is not trusted here",
                 where=where,
-                mend="compare the fingerprint with the signer, then `edge keys trust PUBLIC_KEY --name NAME`",
+                mend="compare the fingerprint with the signer, then `edge keys trust PUBLIC_KEY NAME`",
             )
         if key.role != role:
             raise UntrustedError(

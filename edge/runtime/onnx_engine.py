@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import edge.privacy  # noqa: F401  isort: skip  (telemetry off before onnxruntime is imported)
 
+import contextlib
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 
 from edge.errors import BundleError, EdgeError, InputError, ResourceError
@@ -61,8 +64,7 @@ class OnnxEngine:
         self._cache: list[Any] = []
         for layer in range(self._layers):
             for kind in ("key", "value"):
-                # np.zeros maps pages lazily: an unused part of the cache costs no memory.
-                buffer = np.zeros((1, kv_heads, self._capacity, head_dim), dtype=np.float32)
+                buffer = _lazy_zeros((1, kv_heads, self._capacity, head_dim))
                 value = ort.OrtValue.ortvalue_from_numpy(buffer, "cpu", 0)
                 self._binding.bind_ortvalue_input(f"past.{layer}.{kind}", value)
                 self._binding.bind_ortvalue_output(f"present.{layer}.{kind}", value)
@@ -134,6 +136,19 @@ class OnnxEngine:
         self._binding.clear_binding_outputs()
         self._cache.clear()
         self._binding = self._session = None
+
+
+def _lazy_zeros(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Zeros of which only the pages in use are resident.
+
+    np.zeros would do, but for transparent huge pages: with them the first token of a head takes 2 MiB, and a
+    cache for 8,192 tokens is resident almost whole after a few words (seen: 260 MB instead of 12).
+    """
+    pages = mmap.mmap(-1, int(np.prod(shape)) * 4)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without huge pages refuses the advice
+            pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(pages, dtype=np.float32).reshape(shape)
 
 
 def _no_memory(where: str) -> EdgeError:

@@ -23,8 +23,8 @@ import numpy as np
 import onnxruntime as ort
 
 from edge.errors import BundleError, InputError
-from edge.runtime.engine import Logits, TokenIds
-from edge.runtime.onnx_engine import MODEL_FILE, _no_memory, _step_failed, default_threads
+from edge.runtime.engine import Logits, TokenIds, default_threads
+from edge.runtime.onnx_engine import MODEL_FILE, _no_memory, _step_failed
 
 ENGINE_NAME = "onnxruntime-optimum"
 PAST, PRESENT = "past_key_values.", "present."

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from edge.errors import InputError
 
+HEAD_TOKENS = 512
+
 
 @dataclass(frozen=True)
 class SamplerSettings:
@@ -51,6 +53,24 @@ class SamplerSettings:
         }
 
 
+def _likeliest(probabilities: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.intp]:
+    """Ids in falling order of probability, at least so many that they have `share` of it together; all ids in any
+    order when that is all of it.
+
+    Sorting a whole vocabulary takes as long as a decode step of a small model; a few hundred mostly do.
+    """
+    size = len(probabilities)
+    if share >= 1.0:
+        return np.arange(size)
+    if size > HEAD_TOKENS:
+        # By value and not by argpartition, whose choice among equals depends on the CPU.
+        floor = np.partition(probabilities, size - HEAD_TOKENS)[size - HEAD_TOKENS]
+        head = np.flatnonzero(probabilities >= floor)
+        if probabilities[head].sum() > share:
+            return head[np.argsort(-probabilities[head], kind="stable")]
+    return np.argsort(-probabilities, kind="stable")
+
+
 class Sampler:
     """Stateful only in its random generator."""
 
@@ -72,7 +92,7 @@ class Sampler:
         # The maximum goes first: a temperature near 0 must not overflow.
         probabilities = np.exp((logits.astype(np.float64) - float(logits.max())) / settings.temperature)
         probabilities /= probabilities.sum()
-        order = np.argsort(-probabilities, kind="stable")
+        order = _likeliest(probabilities, settings.top_p)
         cumulative = np.cumsum(probabilities[order])
         # At top_p 1 rounding may leave the whole sum below it.
         kept = min(int(np.searchsorted(cumulative, settings.top_p)) + 1, len(order))

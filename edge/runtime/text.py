@@ -76,7 +76,10 @@ class ChatTokenizer:
 
         Errors: InputError when the tokenizer has no ordinary tokens for it.
         """
-        ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        try:
+            ids = list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        except TypeError as error:  # half a surrogate pair, as a terminal that is not UTF-8 gives it
+            raise InputError("the text is not valid Unicode", mend="give it as UTF-8") from error
         if not self.control_ids.isdisjoint(ids):
             # Possible where the vocabulary spells a control token like a word, or has a token for the unknown.
             raise InputError(

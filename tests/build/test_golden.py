@@ -25,7 +25,7 @@ from edge.build.reference import Reference, log_softmax
 from edge.runtime.text import ChatTokenizer
 from tests.tiny import VOCAB_SIZE, engine, export, tiny_source, write_tokenizer
 
-TEXTS = [(f"visit{index}.txt", f"Doctor: How is the pain? Patient {index}: It is in the eye.\n" * 6) for index in range(5)]
+TEXTS = [(f"visit{n}.txt", f"Doctor: How is the pain? Patient {n}: It is in the eye.\n" * 6) for n in range(5)]
 INT8 = QuantFormat(8, 32, True)
 
 

@@ -94,7 +94,8 @@ def test_an_outlier_column_a_million_times_larger() -> None:
     """Massive activations are real: the Cholesky must not meet a negative pivot because of them."""
     inputs = correlated(300, 130)
     inputs[:, 77] *= 1e6
-    rounded = quantise_gptq(np.random.default_rng(5).standard_normal((6, 130)).astype(np.float32), hessian(inputs), INT4)
+    weights = np.random.default_rng(5).standard_normal((6, 130)).astype(np.float32)
+    rounded = quantise_gptq(weights, hessian(inputs), INT4)
     assert np.isfinite(rounded.scales).all()
 
 

@@ -18,10 +18,13 @@ CHILD = Path(__file__).with_name("hosts_child.py")
 SIMD = " ".join(np._core._multiarray_umath.__cpu_dispatch__)
 SURROUNDINGS: dict[str, dict[str, str]] = {
     "as it is": {},
-    "one BLAS thread": {"OPENBLAS_NUM_THREADS": "1"},
-    "AVX2 kernels on two BLAS threads": {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "2"},
-    "SSE kernels, no fused multiply-add": {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "3"},
+    "AVX2 kernels, one BLAS thread": {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1"},
+    "SSE kernels without fused multiply-add, two BLAS threads": {
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "OPENBLAS_NUM_THREADS": "2",
+    },
     "another place, numpy without SIMD": {
+        "OPENBLAS_NUM_THREADS": "1",
         "NPY_DISABLE_CPU_FEATURES": SIMD,
         "LC_ALL": "de_DE.UTF-8",
         "LANG": "tr_TR.UTF-8",

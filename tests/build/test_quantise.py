@@ -32,7 +32,10 @@ WEIGHTS = hnp.arrays(
 )
 
 
-@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 40).map(lambda n: 2 * n)), elements={"max_value": 15}))
+PAIRS = st.tuples(st.integers(1, 4), st.integers(1, 40).map(lambda n: 2 * n))
+
+
+@given(hnp.arrays(np.uint8, PAIRS, elements={"max_value": 15}))
 def test_packing_loses_nothing(codes: np.ndarray) -> None:
     """A swapped nibble swaps two neighbouring weights all over the model."""
     packed = pack_nibbles(codes)
@@ -146,8 +149,10 @@ def test_ordered_sum_is_a_sum(values: list[float]) -> None:
 # ---- the kernels that will read it ----------------------------------------------------------------------
 
 
-def run_node(op: str, inputs: list[tuple[str, np.ndarray]], feed: dict[str, np.ndarray], **attributes: int) -> np.ndarray:
-    """One com.microsoft node in a real session; `inputs` are its initializers after or around the fed ones."""
+def run_node(
+    op: str, inputs: list[tuple[str, np.ndarray]], feed: dict[str, np.ndarray], **attributes: int
+) -> np.ndarray:
+    """One com.microsoft node in a real session: those of its inputs that are not fed become initializers."""
     values = []
     initializers = []
     graph_inputs = []

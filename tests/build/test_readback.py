@@ -14,7 +14,7 @@ from edge.build.reference import MATRICES, matrix_parts, read_layer
 from edge.errors import SourceError
 from tests.tiny import BASE, export, tiny_source
 
-FORMATS = [None, QuantFormat(4, 32, True), QuantFormat(4, 32, False), QuantFormat(8, 64, True), QuantFormat(4, 128, False)]
+FORMATS = [None, *(QuantFormat(*row) for row in ((4, 32, True), (4, 32, False), (8, 64, True), (4, 128, False)))]
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=str)

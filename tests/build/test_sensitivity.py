@@ -11,11 +11,13 @@ from edge.build.reference import MATRICES, LayerWeights, Reference, read_layer
 from edge.build.sensitivity import PROBE_SEQUENCES, PROBE_TOKENS, SensitivityProbe
 from tests.tiny import CONFIGS, MemorySource, tiny_ids, tiny_source
 
+INT4 = QuantFormat(4, 32, True)
 
-def rounded_layer(source: MemorySource, layer: int, format: QuantFormat = QuantFormat(4, 32, True)) -> LayerWeights:
+
+def rounded_layer(source: MemorySource, layer: int) -> LayerWeights:
     weights = read_layer(source, layer)
     for matrix in MATRICES:
-        weights = weights.with_matrix(matrix, quantise_rtn(weights.matrices[matrix], format).dequantised())
+        weights = weights.with_matrix(matrix, quantise_rtn(weights.matrices[matrix], INT4).dequantised())
     return weights
 
 
@@ -35,9 +37,11 @@ def test_one_pass_equals_one_run_a_layer(name: str) -> None:
     whole = reference.logits(reference.run())
     wanted = []
     for rounded in range(source.config.layers):
-        variant = reference.logits(
-            reference.run(lambda layer, r=rounded: rounded_layer(source, layer) if layer == r else read_layer(source, layer))
-        )
+
+        def weights(layer: int, rounded: int = rounded) -> LayerWeights:
+            return rounded_layer(source, layer) if layer == rounded else read_layer(source, layer)
+
+        variant = reference.logits(reference.run(weights))
         difference = variant - whole
         # Up to a constant that all logits share: softmax does not see it.
         difference -= difference.mean(axis=1, keepdims=True)

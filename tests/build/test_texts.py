@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.build.texts import SEQUENCE_TOKENS, read_texts, sample
+from edge.build.texts import SEQUENCE_TOKENS, read_texts, sample, visit_parts, visit_sample
 from edge.errors import SourceError
 from edge.runtime.text import ChatTokenizer
 from tests.tiny import write_tokenizer
@@ -57,11 +57,14 @@ def test_never_more_than_asked_for(tmp_path: Path, tokenizer: ChatTokenizer, len
 
 def test_digest_knows_names_and_contents(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
     """The cache finds a rounding by this digest: two texts under one digest give one of them a wrong rounding."""
+    variants: list[dict[str, str]] = [
+        {"a": "one two", "b": "three"},
+        {"a": "one", "b": "two three"},
+        {"c": "one two", "b": "three"},
+        {"a": "one two"},
+    ]
     digests = {
-        sample(write(tmp_path / str(number), **texts), tokenizer, 100).digest
-        for number, texts in enumerate(
-            ({"a": "one two", "b": "three"}, {"a": "one", "b": "two three"}, {"c": "one two", "b": "three"}, {"a": "one two"})
-        )
+        sample(write(tmp_path / str(number), **texts), tokenizer, 100).digest for number, texts in enumerate(variants)
     }
     assert len(digests) == 4
     again = write(tmp_path / "again", b="three", a="one two")
@@ -83,3 +86,20 @@ def test_broken_folders_are_one_line(tmp_path: Path, tokenizer: ChatTokenizer) -
     (folder / "b.txt").write_bytes(b"caf\xe9")
     with pytest.raises(SourceError, match=r"b\.txt: not UTF-8 at byte 3"):
         read_texts(folder)
+
+
+def test_visits_are_sampled_as_they_are_used(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    """Weights calibrated on dialogue alone lose most in the note task: both forms must be in the sample."""
+    folder = write(tmp_path / "t", a="hello doctor " * 90 + "\n\nNOTE: the patient is well. " * 40, b="x y " * 400)
+    taken = visit_sample(folder, tokenizer, 3000)
+    plain, task = taken.sequences[0], taken.sequences[1]
+    assert tokenizer.control_ids.isdisjoint(plain)
+    assert not tokenizer.control_ids.isdisjoint(task)
+    assert "NOTE: the patient is well." in tokenizer.decode(task)
+    assert sum(map(len, visit_sample(folder, tokenizer, 700).sequences)) <= 700
+
+
+def test_a_note_follows_the_first_empty_line() -> None:
+    """A transcript taken for the note would be what the build is held to."""
+    assert visit_parts("talk\n\nnote one\n\nnote two") == ("talk", "note one\n\nnote two")
+    assert visit_parts("abcd") == ("ab", "cd")

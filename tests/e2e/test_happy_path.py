@@ -179,7 +179,9 @@ def test_rebuild_is_identical(world: World) -> None:
     assert said.out == f"identical   {world.digest()}\n"
     assert world.litter() == []
     world.profile("other", name="tiny", quantisation={"head_bits": 4})
-    line = world.edge("rebuild", "--check", "out/tiny", "--profile", "profiles/other.yaml").fails(ExitStatus.GATE, "differs in")
+    line = world.edge("rebuild", "--check", "out/tiny", "--profile", "profiles/other.yaml").fails(
+        ExitStatus.GATE, "differs in"
+    )
     assert "model/model.weights" in line
 
 

@@ -59,7 +59,10 @@ WORKLOAD = {
     "timeout_s": 100,
 }
 # What a command may say besides its one error line: a stage's time, a key that was made, a pointer.
-PROGRESS = re.compile(r"  [a-z]+ +\d+\.\d s *|made the (builder|device) key .*|")
+PROGRESS = re.compile(
+    r"  [a-z]+ +\d+\.\d s *|made the (builder|device) key .*|This build has not passed its device test\. .*|"
+    r"Draft written by a language model\. .*|"
+)
 LITTER = re.compile(r"\..+\.(building|old|trash|lock|part)|edge-.*|tmp.*")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -211,19 +210,3 @@ def test_verify_whose_engine_dies(world: World) -> None:
     code = "import sys, os\nif sys.orig_argv[1:4] == ['-P', '-m', 'edge.bench.worker']:\n    os.kill(os.getpid(), 9)\n"
     world.verify(env=world.sitecustomize(code)).fails(ExitStatus.RESOURCE, "signal 9", "memory")
     assert not (world.bundle / "attestations").exists()
-
-
-def test_without_a_terminal_for_its_output(built: World) -> None:
-    """If not: `edge run ... | head -c1` ends in a traceback."""
-    command = " ".join([*built.command("run", "out/tiny", "--task", "note", "visit.txt"), "| head -c1"])
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command],
-        check=False,
-        cwd=built.root,
-        env=built.environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert "Traceback" not in done.stderr
-    assert "Exception ignored" not in done.stderr
-    assert "a bug in edge" not in done.stderr

@@ -62,7 +62,7 @@ def missing_tensor(world: World) -> None:
 
 def other_weights(world: World) -> Changes:
     pinned = world.profile()
-    digest = [line.split()[1] for line in pinned.read_text().splitlines() if "sha256" in line][0]
+    digest = next(line.split()[1] for line in pinned.read_text().splitlines() if "sha256" in line)
     data = bytearray(model_file(world).read_bytes())
     data[-1] ^= 1
     model_file(world).write_bytes(data)

@@ -23,7 +23,6 @@ BAD: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "no text in it"),
     "blank": (b"\xef\xbb\xbf \r\n\t\n", "no text in it"),
     "reserved characters": (f"{SECRET} \ue0f00\ue0f1".encode(), "U+E0F0"),
-    "one endless word": (SECRET.encode() * 20_000, "tokens for the transcript"),
 }
 
 
@@ -43,27 +42,27 @@ def test_one_token(world: World, word: str) -> None:
     (world.root / "visit.txt").write_text(word, encoding="utf-8")
     said = world.note()
     assert said.status == 0
-    assert "left out" not in said.err
+    assert "Left out" not in said.err
 
 
-@pytest.mark.parametrize("newline", ["\n", " "], ids=["lines", "one line"])
+@pytest.mark.parametrize("newline", ["\n", " ", ""], ids=["lines", "one line", "no spaces"])
 def test_twenty_thousand_tokens(world: World, newline: str) -> None:
     """If not: a long visit fails, or its beginning is dropped without a word, or its end is."""
     lines = [f"Doctor: question {number}? Patient: It hurts, answer {number}." for number in range(1000)]
-    text = newline.join(lines)
+    text = newline.join(lines) if newline else "".join(lines).replace(" ", "")
     tokenizer = ChatTokenizer(world.bundle / "tokenizer")
     assert tokenizer.count_tokens(text) > 20_000
     (world.root / "visit.txt").write_text(text)
     said = world.note()
     assert said.status == 0
-    notice = re.search(r"The first (\d+) lines \((\d+)% of it\) are left out\.", said.err)
+    notice = re.search(r"longer than the model can read\. Left out: its .*, (\d+) % of the transcript\.", said.err)
     assert notice is not None
-    assert 70 <= int(notice[2]) <= 95
+    assert 70 <= int(notice[1]) <= 95
     read = re.search(r"read (\d+) tokens", said.err)
     assert read is not None
     assert CONTEXT_TOKENS * 0.8 < int(read[1]) <= CONTEXT_TOKENS - 12
     prompt = note_prompt(read_task(world.bundle, "note"), text, tokenizer, CONTEXT_TOKENS - 12)
-    assert lines[-1] in tokenizer.decode(prompt.token_ids)
+    assert text[-50:] in tokenizer.decode(prompt.token_ids)
 
 
 INJECTION = (
@@ -104,22 +103,27 @@ def test_arguments_that_do_not_go_together(built: World) -> None:
     built.edge("run", "out/tiny", "--task", "note").fails(ExitStatus.INPUT, "needs a file")
     built.note(file="none.txt").fails(ExitStatus.INPUT, "none.txt", "no such file")
     built.note(file="profiles").fails(ExitStatus.INPUT, "profiles")
-    said = built.edge("run", "out/tiny", "--task", "letter", "visit.txt")
-    assert said.status == ExitStatus.INPUT
-    assert said.errors[-1].endswith("use one of: note.")
-    assert said.out == ""
+    built.edge("run", "out/tiny", "--task", "letter", "visit.txt").fails(ExitStatus.INPUT, "use one of: note.")
 
 
 def test_chat_that_is_not_utf_8(built: World) -> None:
     """If not: a chat in another encoding ends as if all were well, or in a traceback."""
     for locale in ("C.UTF-8", "POSIX"):
         said = built.edge("run", "out/tiny", "--max-new-tokens", "4", input=b"f\xfchlt\n", env={"LC_ALL": locale})
-        assert said.status == ExitStatus.INPUT
-        assert "UTF-8" in said.errors[-1]
+        said.fails(ExitStatus.INPUT, "UTF-8")
 
 
 def test_chat_longer_than_the_context(built: World) -> None:
     """If not: a long chat ends in a traceback."""
     said = built.edge("run", "out/tiny", input=b"the eye hurts " * 5000)
-    assert said.status == ExitStatus.INPUT
-    assert "longer than the model can read" in said.errors[-1]
+    said.fails(ExitStatus.INPUT, "longer than the model can read")
+
+
+def test_a_terminal_of_another_encoding(built: World) -> None:
+    """If not: a letter that the terminal does not know ends the draft in the middle."""
+    options = ("out/tiny", "--temperature", "3", "--seed", "5")
+    said = built.note(*options)
+    assert not said.out.isascii(), "choose another seed"
+    other = built.note(*options, env={"PYTHONIOENCODING": "ascii"})
+    assert other.status == 0
+    assert other.out.isascii()

@@ -15,7 +15,9 @@ from edge.runtime.text import REPLACEMENT, ChatTokenizer, Message
 from tests.tiny import CHATML, MARKER, MERGES, SPECIALS, TOKENS, TRIMMING, VOCAB_SIZE, write_tokenizer
 
 # Any text a file can hold (no lone surrogates), spiced with what an attacker would write.
-SPICE = st.sampled_from((*SPECIALS, *SPECIALS, MARKER, "<|im_", "_end|>", "assistant\n", "\n\n", " ", "{{ 7 * 7 }}", "{% raw %}"))
+SPICE = st.sampled_from(
+    (*SPECIALS, *SPECIALS, MARKER, "<|im_", "_end|>", "assistant\n", "\n\n", " ", "{{ 7 * 7 }}", "{% raw %}")
+)
 PLAIN = st.characters(exclude_categories=["Cs"], exclude_characters="\ue0f0\ue0f1")
 TEXTS = st.lists(st.one_of(SPICE, st.text(PLAIN, max_size=8)), max_size=8).map("".join)
 
@@ -94,6 +96,13 @@ def test_contents_that_only_look_like_the_place_holders(chat: ChatTokenizer) -> 
     assert chat.encode_chat([Message("user", "\ue0ef\ue0f2")])
 
 
+def test_half_a_surrogate_pair_is_refused(chat: ChatTokenizer) -> None:
+    """A terminal that is not UTF-8 hands them over: one line, not a traceback in the middle of a chat."""
+    for encode in (chat.encode_text, lambda text: chat.encode_chat([Message("user", text)])):
+        with pytest.raises(InputError, match="not valid Unicode"):
+            encode("caf\udce9")
+
+
 def test_a_word_that_the_vocabulary_spells_as_a_control_token(tmp_path: Path) -> None:
     """Some vocabularies can merge plain letters into a control token: that text is refused, not smuggled in."""
     vocabulary = {token: number for number, token in enumerate(TOKENS)}
@@ -136,10 +145,12 @@ def test_a_template_that_trims(trimming: ChatTokenizer, chat: ChatTokenizer, tex
 
 def test_a_template_that_trims_one_role_only(tmp_path: Path) -> None:
     """Many templates trim the user and keep the assistant's turn: a second turn must not be refused for it."""
-    template = CHATML.replace("message['content']", "(message['content'] | trim if message['role'] == 'user' else message['content'])")
+    choice = "(message['content'] | trim if message['role'] == 'user' else message['content'])"
+    template = CHATML.replace("message['content']", choice)
     chat = load(tmp_path, template)
     messages = [Message("user", " one "), Message("assistant", " two "), Message("user", "three\n")]
-    assert chat.decode(chat.encode_chat(messages, add_generation_prompt=False)) == "user\none\nassistant\n two \nuser\nthree\n"
+    ids = chat.encode_chat(messages, add_generation_prompt=False)
+    assert chat.decode(ids) == "user\none\nassistant\n two \nuser\nthree\n"
 
 
 @pytest.mark.parametrize(
@@ -164,7 +175,8 @@ def test_a_template_that_looks_into_the_contents(tmp_path: Path) -> None:
 
 def test_a_template_that_refuses(tmp_path: Path) -> None:
     """Templates raise for roles out of turn; the user must read why in one line."""
-    chat = load(tmp_path, "{% if messages[0].role != 'user' %}{{ raise_exception('user goes\nfirst') }}{% endif %}" + CHATML)
+    check = "{% if messages[0].role != 'user' %}{{ raise_exception('user goes\nfirst') }}{% endif %}"
+    chat = load(tmp_path, check + CHATML)
     with pytest.raises(BundleError) as caught:
         chat.encode_chat([Message("assistant", "hi")])
     assert "refuses this conversation (user goes first)" in str(caught.value)
