@@ -17,13 +17,18 @@ sys.path.insert(0, str(ROOT))  # run as a file, the folder of this file is there
 import edge.privacy  # noqa: F401, E402  # isort: skip  # telemetry off before anything else is imported
 
 import argparse  # noqa: E402
+import contextlib  # noqa: E402
 import datetime  # noqa: E402
+import fcntl  # noqa: E402
 import importlib.metadata  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import platform  # noqa: E402
 import re  # noqa: E402
+import shutil  # noqa: E402
+import signal  # noqa: E402
 import tempfile  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from dataclasses import asdict  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -92,6 +97,25 @@ def start(bundle: Path, text: Path, repetitions: int) -> StartTime:
     return measure_start([str(command), "run", str(bundle), "--task", "note", str(text)], repetitions)
 
 
+@contextlib.contextmanager
+def work_folder(root: Path) -> Iterator[Path]:
+    """A folder for one run below `root`; those of killed runs, whose lock is free, are removed first."""
+    root.mkdir(parents=True, exist_ok=True)
+    for stale in root.glob("work-*"):
+        descriptor = os.open(stale, os.O_RDONLY | os.O_DIRECTORY)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(stale, ignore_errors=True)
+        os.close(descriptor)
+    with tempfile.TemporaryDirectory(prefix="work-", dir=root) as place:
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            yield Path(place)
+        finally:
+            os.close(descriptor)
+
+
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,12 +150,12 @@ def main() -> int:
     def say(text: str) -> None:
         print(f"  {text}", file=sys.stderr, flush=True)
 
-    root = cache_root() / "bench"
-    root.mkdir(parents=True, exist_ok=True)
+    # A termination ends the workers and removes the files, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(ExitStatus.INTERRUPTED)))
     try:
-        with tempfile.TemporaryDirectory(prefix="work-", dir=root) as work:
+        with work_folder(cache_root() / "bench") as work:
             for name in SHAPES if chosen.shape == "all" else [chosen.shape]:
-                costs, run = compare(SHAPES[name], settings, Path(work), chosen.genai_python, say)
+                costs, run = compare(SHAPES[name], settings, work, chosen.genai_python, say)
                 exports += costs
                 shapes.append(run)
         say("start of edge run")

@@ -32,18 +32,23 @@ SOURCE_FILE = "source.json"
 OPENING_CHARACTERS = 200
 CONTINUATION_TOKENS = 64
 CASES = 4
+DECODE_ROOM_TOKENS = 32
 TOP_TOKENS = 16
 LOGPROB_UNIT = 10_000
 # A logit margin that int8 activations and another CPU's kernels do not turn over; seen: up to 1.3 apart.
 RULE = {"margin_min": 2.0, "top1_min": 0.9}
 
 
-def golden_sequences(texts: Sequence[tuple[str, str]], tokenizer: ChatTokenizer) -> list[tuple[str, list[int], int]]:
+def golden_sequences(
+    texts: Sequence[tuple[str, str]], tokenizer: ChatTokenizer, context_tokens: int = 1 << 20
+) -> list[tuple[str, list[int], int]]:
     """(id, token ids, first scored position): the note prompt over a visit's opening, then the note's first words."""
     sequences = []
     for index, (_, text) in enumerate(texts[:CASES], start=1):
         ids, prompt_tokens = task_sequence(text, tokenizer, OPENING_CHARACTERS, CONTINUATION_TOKENS)
-        sequences.append((f"note-{index:02d}", ids, prompt_tokens - 1))
+        # In a context too small for the prompt, its end must do; the device decodes a few tokens more.
+        cut = max(0, len(ids) - context_tokens + DECODE_ROOM_TOKENS)
+        sequences.append((f"note-{index:02d}", ids[cut:], max(prompt_tokens - 1 - cut, 0)))
     return sequences
 
 

@@ -16,12 +16,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import onnx_ir as ir
+from typing import TYPE_CHECKING
 
 from edge.build.quantise import QuantFormat
 from edge.build.weights_file import StoredTensor
 from edge.specs.decoder import DecoderConfig
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+else:
+    from edge.build.onnx_library import onnx_ir as ir
 
 MICROSOFT = "com.microsoft"
 OPSETS = {"": 21, MICROSOFT: 1}

@@ -61,7 +61,8 @@ def choose(costs: Sequence[LayerCost], mean_kl_max: float, measure: Measure) -> 
         known = max(count for count in tried if count <= max(fails, 0))
         scale = tried[known] / max(left[known], 1e-30)
         guess = next((count for count in range(fails + 1, holds) if left[count] * scale <= limit), holds - 1)
-        middle = min(max(guess, fails + 1), holds - 1)
+        # Every other step halves the gap, so that a KL that is not proportional costs no more than bisection.
+        middle = min(max(guess, fails + 1), holds - 1) if len(tried) % 2 else (holds + fails) // 2
         if kl(middle) <= limit:
             holds = middle
         else:

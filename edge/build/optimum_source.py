@@ -42,6 +42,7 @@ class OptimumSource(FolderCheckpoint):
             )
         self.base_name = str(raw.get("_name_or_path") or "")
         self.config = foreign_decoder(raw, str(config_path))
+        self.versions: dict[str, str] = {}  # of the packages that exported it, once they have
         self._files, self._tensors = [], {}
         try:
             self._open_weights()

@@ -10,16 +10,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
 
 from edge.build.graph import MODEL_FILE, WEIGHTS_FILE, matrix_name
 from edge.build.quantise import QuantFormat, QuantisedRows, unpack_nibbles
 from edge.build.reference import HEAD_ROWS, MATRICES, LayerWeights
 from edge.errors import SourceError
 from edge.specs.decoder import DecoderConfig
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+else:
+    from edge.build.onnx_library import onnx_ir as ir
 
 
 class BuiltModel:

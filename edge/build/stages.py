@@ -17,7 +17,7 @@ import edge.privacy
 from edge.build.card import model_card
 from edge.build.checkpoint import open_checkpoint, with_adapter
 from edge.build.export import check_native, export_native
-from edge.build.fidelity import fidelity_failures, gate_fidelity, measure_fidelity, worst_matrices
+from edge.build.fidelity import GREEDY_NEW_TOKENS, fidelity_failures, gate_fidelity, measure_fidelity, worst_matrices
 from edge.build.golden import golden_sequences, make_golden
 from edge.build.graph import ExportPlan, matrix_name
 from edge.build.plan import gigabytes, plan
@@ -113,7 +113,7 @@ def stage_golden(build: Build) -> dict[str, Any]:
     folder = build.folder / "golden"
     folder.mkdir()
     texts = read_texts(locate(build.profile_path, build.profile.fidelity_text.text))
-    sequences = golden_sequences(texts, build.tokenizer)
+    sequences = golden_sequences(texts, build.tokenizer, build.profile.context_tokens)
     with BuiltModel(build.folder / "model", build.config) as built:
         for name, data in make_golden(build.checkpoint, built, sequences).items():
             (folder / name).write_bytes(data)
@@ -190,17 +190,18 @@ def stage_fidelity(build: Build) -> dict[str, Any]:
     """The build as its engine computes it against its source; the profile's budget decides."""
     text = build.profile.fidelity_text
     texts = visit_sample(locate(build.profile_path, text.text), build.tokenizer, text.tokens)
-    longest = max(map(len, texts.sequences))
-    engine = OnnxEngine(build.folder / "model", context_tokens=longest + 256)
+    room = build.profile.context_tokens - GREEDY_NEW_TOKENS
+    sequences = [ids[:room] for ids in texts.sequences]
+    engine = OnnxEngine(build.folder / "model", context_tokens=max(map(len, sequences)) + GREEDY_NEW_TOKENS)
     try:
-        result = measure_fidelity(build.checkpoint, engine, texts.sequences, progress=build.progress)
+        result = measure_fidelity(build.checkpoint, engine, sequences, progress=build.progress)
         build.fidelity = result.to_json()
         budget = build.profile.budgets.fidelity
         limits = budget.model_dump(mode="json") if build.gate and budget is not None else {}
         if fidelity_failures(build.fidelity, limits):
             # One more pass, only now that somebody must know which matrix hurts most.
             with BuiltModel(build.folder / "model", build.config) as built:
-                worst = worst_matrices(build.checkpoint, built, texts.sequences[:2])
+                worst = worst_matrices(build.checkpoint, built, sequences[:2])
             build.fidelity["worst_matrices"] = [[name, error] for name, error in worst]
             gate_fidelity(build.fidelity, limits, f"profile {build.profile.name}")
     finally:

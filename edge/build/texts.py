@@ -17,7 +17,7 @@ TASK_NOTE_TOKENS = 192
 
 @dataclass(frozen=True)
 class TextSample:
-    """sequences: token ids, each at most SEQUENCE_TOKENS long; digest: sha256 over names and contents."""
+    """sequences: token ids, plain ones at most SEQUENCE_TOKENS long; digest: sha256 over names and contents."""
 
     sequences: tuple[tuple[int, ...], ...]
     digest: str
@@ -114,8 +114,9 @@ def visit_sample(folder: Path, tokenizer: ChatTokenizer, tokens: int) -> TextSam
     left = tokens
     for index, stretch in enumerate(plain.sequences):
         turn, file = divmod(index, len(texts))
-        task, _ = task_sequence(texts[file][1], tokenizer, TASK_OPENING_CHARACTERS, TASK_NOTE_TOKENS, turn)
-        for sequence in (stretch, tuple(task)):
+        task, prompt_tokens = task_sequence(texts[file][1], tokenizer, TASK_OPENING_CHARACTERS, TASK_NOTE_TOKENS, turn)
+        # A file whose note has run out gives no more of this form: a prompt alone would only repeat itself.
+        for sequence in (stretch, tuple(task) if len(task) > prompt_tokens else ()):
             if left > 1 and len(sequence) > 1:
                 sequences.append(sequence[:left])
                 left -= len(sequences[-1])

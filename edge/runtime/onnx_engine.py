@@ -144,7 +144,10 @@ def _lazy_zeros(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     np.zeros would do, but for transparent huge pages: with them the first token of a head takes 2 MiB, and a
     cache for 8,192 tokens is resident almost whole after a few words (seen: 260 MB instead of 12).
     """
-    pages = mmap.mmap(-1, int(np.prod(shape)) * 4)
+    try:
+        pages = mmap.mmap(-1, int(np.prod(shape)) * 4)
+    except (OSError, OverflowError) as error:
+        raise _no_memory("the KV cache") from error
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without huge pages refuses the advice
             pages.madvise(mmap.MADV_NOHUGEPAGE)

@@ -127,7 +127,14 @@ def decoder_from_hf_config(config: Mapping[str, Any], where: str) -> DecoderConf
         heads = int(config["num_attention_heads"])
         hidden = int(config["hidden_size"])
         sliding = config.get("sliding_window")
-        if family.startswith("qwen") and not config.get("use_sliding_window", False):
+        if family.startswith("qwen"):
+            if config.get("use_sliding_window", False) and sliding:
+                # It would slide from max_window_layers on only.
+                raise SourceError(
+                    "a sliding window in some layers (use_sliding_window) is not known",
+                    where=where,
+                    mend="use `export: optimum`",
+                )
             sliding = None
         return DecoderConfig(
             family=family,
@@ -148,17 +155,11 @@ def decoder_from_hf_config(config: Mapping[str, Any], where: str) -> DecoderConf
             sliding_window=int(sliding) if sliding else None,
             sliding_every=2 if family == "gpt_oss" else 1,
             experts=int(config.get("num_local_experts", 0)),
-            experts_per_token=int(config.get("num_experts_per_tok", 0))
-            if config.get("num_local_experts")
-            else 0,
+            experts_per_token=int(config.get("num_experts_per_tok", 0)) if config.get("num_local_experts") else 0,
             bos_token_id=config.get("bos_token_id"),
             eos_token_ids=_ids(config.get("eos_token_id")),
         )
     except KeyError as error:
-        raise SourceError(
-            f"key {error} is missing", where=where, mend="fetch the checkpoint again"
-        ) from error
+        raise SourceError(f"key {error} is missing", where=where, mend="fetch the checkpoint again") from error
     except (TypeError, ValueError) as error:
-        raise SourceError(
-            f"not a valid config ({error})", where=where, mend="fetch the checkpoint again"
-        ) from error
+        raise SourceError(f"not a valid config ({error})", where=where, mend="fetch the checkpoint again") from error

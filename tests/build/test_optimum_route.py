@@ -132,5 +132,5 @@ def test_facts_against_config() -> None:
     config = foreign_decoder(GPT2, "c")
     checked = facts.check_config(config, "m")
     assert (checked.kv_heads, checked.head_dim) == (1, 32)
-    with pytest.raises(SourceError, match="layers 2, config.json says 3"):
+    with pytest.raises(SourceError, match=r"layers 2, config\.json says 3"):
         facts.check_config(foreign_decoder(GPT2 | {"n_layer": 3}, "c"), "m")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.build.texts import SEQUENCE_TOKENS, read_texts, sample, visit_parts, visit_sample
+from edge.build.texts import SEQUENCE_TOKENS, read_texts, sample, task_sequence, visit_parts, visit_sample
+from edge.clinical.note import NOTE_TASK, note_messages
 from edge.errors import SourceError
 from edge.runtime.text import ChatTokenizer
 from tests.tiny import write_tokenizer
@@ -77,6 +78,45 @@ def test_control_tokens_in_a_text_are_text(tmp_path: Path, tokenizer: ChatTokeni
     assert tokenizer.control_ids.isdisjoint(taken.sequences[0])
 
 
+def test_a_file_is_transcript_and_note() -> None:
+    """The note task is sampled from both; taken for one another, the sample would teach the wrong words."""
+    assert visit_parts("Doctor: a\nPatient: b\n\nCHIEF COMPLAINT\n\nPain.\n") == (
+        "Doctor: a\nPatient: b",
+        "CHIEF COMPLAINT\n\nPain.",
+    )
+    for text in ("no empty line at all", "only an end\n\n  \n"):
+        assert "".join(visit_parts(text)) == text
+
+
+def test_the_task_as_it_is_used(tokenizer: ChatTokenizer) -> None:
+    """The prompt over a piece of the transcript, then a piece of the note; the next turn takes the next pieces."""
+    text = "one two three four five six\n\nNote: ab cd ef"
+    seen = []
+    for turn in range(2):
+        ids, prompt_tokens = task_sequence(text, tokenizer, 12, 5, turn)
+        prompt = tokenizer.decode(ids[:prompt_tokens])
+        assert prompt == tokenizer.decode(
+            tokenizer.encode_chat(note_messages(NOTE_TASK, ("one two", "e four five")[turn]))
+        )
+        seen.append(tokenizer.decode(ids[prompt_tokens:]))
+    assert seen == ["Note:", " ab c"]
+    ids, prompt_tokens = task_sequence("", tokenizer, 12, 5)
+    assert len(ids) == prompt_tokens
+
+
+def test_plain_text_and_task_take_turns(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    """Half of the sample is the task; its tokens are bounded like any sample's, its digest is the texts'."""
+    folder = write(tmp_path / "t", **{name: f"Visit {name}. " * 60 + "\n\n" + "Note of it. " * 200 for name in "ab"})
+    for tokens in (100, 1000, 6000):
+        taken = visit_sample(folder, tokenizer, tokens)
+        assert taken.tokens <= tokens
+        assert taken.digest == sample(folder, tokenizer, tokens).digest
+        assert all(len(ids) > 1 for ids in taken.sequences)
+    controls = [not tokenizer.control_ids.isdisjoint(ids) for ids in taken.sequences]
+    assert controls == [False, True] * (len(controls) // 2)
+    assert len(controls) >= 4
+
+
 def test_broken_folders_are_one_line(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
     """A wrong folder in a profile must not end in a traceback in the middle of the build."""
     for folder in (tmp_path / "none", write(tmp_path / "empty")):
@@ -103,3 +143,10 @@ def test_a_note_follows_the_first_empty_line() -> None:
     """A transcript taken for the note would be what the build is held to."""
     assert visit_parts("talk\n\nnote one\n\nnote two") == ("talk", "note one\n\nnote two")
     assert visit_parts("abcd") == ("ab", "cd")
+
+
+def test_a_note_that_has_run_out_is_not_repeated(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    """The same prompt again and again would weigh more in the rounding than the visits."""
+    folder = write(tmp_path / "t", a="talk " * 600 + "\n\nshort note")
+    taken = visit_sample(folder, tokenizer, 6000)
+    assert sum(not tokenizer.control_ids.isdisjoint(ids) for ids in taken.sequences) == 1

@@ -58,7 +58,7 @@ def tiny_gpt2(job: Job, out: Path) -> None:
     """A GPT-2 with random weights large enough to make its answers differ. Job: vocab_size, ids."""
     torch.manual_seed(5)
     config = transformers.GPT2Config(
-        vocab_size=job["vocab_size"], n_positions=128, n_embd=64, n_layer=2, n_head=4, bos_token_id=3, eos_token_id=2
+        vocab_size=job["vocab_size"], n_positions=2048, n_embd=64, n_layer=2, n_head=4, bos_token_id=3, eos_token_id=2
     )
     model = transformers.GPT2LMHeadModel(config).eval()
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """edge's native export, its numpy reference and its second route against transformers, for every native family.
 
 If a limit fails, edge computes another model than the one that was trained. The figures themselves are properties of
-the tests (`pytest --junitxml`).
+the tests (`pytest --junitxml=FILE -o junit_family=xunit1`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tests.tiny import CONFIGS, tiny_ids, tiny_source
 
 pytestmark = pytest.mark.slow
 
-FLOAT32_LIMIT = 2e-6  # of the largest logit: float32 sums in another order
-REFERENCE_LIMIT = 2e-5  # of the largest logit: factors of 21 bits in exact.matmul
+FLOAT32_LIMIT = 1e-5  # of the largest logit: float32 sums in another order; seen: 1.8e-6
+REFERENCE_LIMIT = 2e-5  # of the largest logit: factors of 21 bits in exact.matmul; seen: 3.6e-6
 
 
 def worst(found: np.ndarray, expected: np.ndarray) -> float:

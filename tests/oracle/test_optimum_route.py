@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from edge.runtime.optimum_engine import OptimumEngine
 from edge.runtime.text import ChatTokenizer, Message
 from tests.oracle.conftest import Oracle, oracle_python
 from tests.oracle.test_decoder import FLOAT32_LIMIT, worst
-from tests.tiny import VOCAB_SIZE, tiny_ids, write_tokenizer
+from tests.tiny import BASE, VOCAB_SIZE, tiny_ids, write_tokenizer
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +45,7 @@ def test_facts(built: tuple[Path, OptimumFacts], gpt2: Path) -> None:
     """The graph's sizes are the config's, and the folders hold the two files only."""
     place, facts = built
     assert (facts.family, facts.layers, facts.kv_heads, facts.head_dim) == ("gpt2", 2, 4, 16)
-    assert (facts.vocab_size, facts.max_positions, facts.quantised_matrices) == (VOCAB_SIZE, 128, 9)
+    assert (facts.vocab_size, facts.max_positions, facts.quantised_matrices) == (VOCAB_SIZE, 2048, 9)
     assert facts.max_logit_difference < 1e-4
     assert facts.versions["torch"] == "2.13.0"
     source = OptimumSource(gpt2, digest="0" * 64, license_id="MIT")
@@ -63,13 +64,14 @@ def test_fp32_is_the_model(built: tuple[Path, OptimumFacts], oracle: Oracle) -> 
 
 
 def test_int8_fidelity(built: tuple[Path, OptimumFacts]) -> None:
-    """int8 stays close to its own fp32 on a quarter of the bytes."""
+    """int8 stays close to its own fp32 on fewer bytes (the table of positions stays float32)."""
+    config = replace(BASE, vocab_size=VOCAB_SIZE)
     engines = [OptimumEngine(built[0] / name, threads=1) for name in ("fp32", "model")]
-    result = measure_engines(engines[0], engines[1], [tiny_ids(50, seed=seed) for seed in range(4)])
+    result = measure_engines(engines[0], engines[1], [tiny_ids(50, config, seed) for seed in range(4)])
     assert 0 < result.mean_kl.mean < 0.01
     assert result.top1.mean > 0.9
     sizes = [(built[0] / name / "model.weights").stat().st_size for name in ("fp32", "model")]
-    assert sizes[1] < 0.4 * sizes[0]
+    assert sizes[1] < 0.7 * sizes[0]
     for engine in engines:
         engine.close()
 

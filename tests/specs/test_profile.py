@@ -90,7 +90,7 @@ def test_resolved_has_no_path_of_the_machine(tmp_path: Path) -> None:
         ),
         ("block_size: 32", "block_size: 16", "key 'quantisation.block_size': 16 is not allowed (allowed: 32, 64, 128)"),
         ("rounding: gptq", "rounding: gtpq", "(allowed: rtn, gptq; did you mean gptq?)"),
-        ("symmetric: true", "symmetric: yes", "key 'quantisation.symmetric': 'yes' must be true or false."),
+        ("symmetric: false", "symmetric: yes", "key 'quantisation.symmetric': 'yes' must be true or false."),
         ("  head_bits: 8", "  head_bit: 8", "key 'quantisation.head_bit' is not known (known: scheme, rounding,"),
         ("int8_layers: null", "int8_layers: [3, 1]", "key 'quantisation.int8_layers': must be in ascending order"),
         ("int8_layers: null", "int8_layers: [3, 30]", "'quantisation.int8_layers': layer 30 is not one of 0 to 29"),
@@ -114,7 +114,7 @@ def test_resolved_has_no_path_of_the_machine(tmp_path: Path) -> None:
         ("tasks: [note]", "tasks: [note, note]", "key 'tasks': a task is listed twice"),
         ("backend: onnx", "backend: onx", "(allowed: onnx, mlc; did you mean onnx?)"),
         ("name: reference-notes", "name: ../evil", "key 'name': '../evil' must be up to 64 lower-case letters"),
-        ("top1_min: 0.88", "top1_min: 88", "key 'budgets.fidelity.top1_min': 88 must be at most 1"),
+        ("top1_min: 0.86", "top1_min: 88", "key 'budgets.fidelity.top1_min': 88 must be at most 1"),
         ("prompt_tokens: 512", "prompt_tokens: 9000", "'budgets.ttft_ms_max.prompt_tokens': must be at most"),
         ("version: 1", "version: 3", "key 'version': 3 is from a later edge (this one reads 1)"),
     ],
@@ -138,7 +138,7 @@ def test_gptq_needs_calibration(tmp_path: Path) -> None:
     """GPTQ without text would round by nothing."""
     path = changed(
         tmp_path,
-        ("  calibration:\n    text: data/clinical-sample/calibration\n    tokens: 4096\n", "  calibration: null\n"),
+        ("  calibration:\n    text: data/clinical-sample/calibration\n    tokens: 3072\n", "  calibration: null\n"),
     )
     assert "key 'quantisation.calibration': is needed for rounding gptq" in refusal(path)
 

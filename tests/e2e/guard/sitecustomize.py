@@ -4,7 +4,8 @@ Python imports this before anything else when its folder is on PYTHONPATH, in ev
 code does is not seen here: tests/e2e/test_no_byte_out.py has the kernel watch that.
 """
 
-# ruff: noqa: PTH  pathlib is not imported before the hook stands
+# ruff: noqa: PTH109, PTH115, PTH118
+# (pathlib is not imported before the hook stands)
 
 import os
 import sys
