@@ -136,6 +136,7 @@ def _draft(session: Session, name: str, transcript: str, options: Mapping[str, A
         say(prompt.notice)
     manifest = session.bundle.manifest
     say(f"{LABEL} [{manifest.name}, behaviour {session.bundle.behaviour_digest[:12]}]")
+    sys.stdout.write(task.answer_prefix)
     _, finished = _stream(session, list(prompt.token_ids), _sampler(task.sampler, options), limit)
     say(WORDS[finished.reason].format(seconds=finished.elapsed_ms / 1000))
     speed = finished.decode_tokens_per_s

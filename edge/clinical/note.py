@@ -23,13 +23,18 @@ LABEL = "Draft written by a language model. Check each item. The clinician decid
 
 @dataclass(frozen=True)
 class Task:
-    """A task as it lies in a bundle. user: template with {transcript}; max_new_tokens bounds the answer."""
+    """A task as it lies in a bundle. user: template with {transcript}; max_new_tokens bounds the answer.
+
+    answer_prefix: how every answer begins; put into the model's mouth, so that a small model writes a note and
+    does not go on with the conversation.
+    """
 
     name: str
     system: str
     user: str
     max_new_tokens: int
     sampler: SamplerSettings
+    answer_prefix: str = ""
 
     def to_bytes(self) -> bytes:
         """Canonical JSON for the bundle's tasks/ folder."""
@@ -40,6 +45,7 @@ class Task:
             "user": self.user,
             "max_new_tokens": self.max_new_tokens,
             "sampler": self.sampler.to_json(),
+            "answer_prefix": self.answer_prefix,
         }
         return (json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n").encode()
 
@@ -55,6 +61,7 @@ NOTE_TASK = Task(
     max_new_tokens=400,
     # A small model repeats itself when it is only greedy; 1.15 stops loops without changing first choices.
     sampler=SamplerSettings(temperature=0.0, repetition_penalty=1.15, repetition_window=256),
+    answer_prefix="CHIEF COMPLAINT\n\n",
 )
 
 
@@ -76,6 +83,7 @@ def read_task(folder: Path, name: str) -> Task:
             user=str(value["user"]),
             max_new_tokens=int(value["max_new_tokens"]),
             sampler=SamplerSettings(**value["sampler"]),
+            answer_prefix=str(value["answer_prefix"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError("not a valid task file", where=str(path), mend="install the bundle again") from error
@@ -127,18 +135,23 @@ def note_prompt(task: Task, transcript: str, tokenizer: ChatTokenizer, room_toke
 
     Errors: InputError when not even the last line fits.
     """
-    whole = tuple(tokenizer.encode_chat(note_messages(task, transcript)))
+
+    def encode(text: str) -> tuple[int, ...]:
+        opening = tokenizer.encode_text(task.answer_prefix) if task.answer_prefix else []
+        return (*tokenizer.encode_chat(note_messages(task, text)), *opening)
+
+    whole = encode(transcript)
     if len(whole) <= room_tokens:
         return NotePrompt(whole, 0, 0.0)
     lines = _break_long(transcript.splitlines(keepends=True), tokenizer, max(room_tokens // 8, 16))
     counts = [tokenizer.count_tokens(line) for line in lines]
-    frame = len(tokenizer.encode_chat(note_messages(task, "")))
+    frame = len(encode(""))
     kept, used = len(lines), frame
     while kept > 0 and used + counts[kept - 1] <= room_tokens - 8:
         kept -= 1
         used += counts[kept]
     for first in range(kept, len(lines)):
-        ids = tuple(tokenizer.encode_chat(note_messages(task, "".join(lines[first:]))))
+        ids = encode("".join(lines[first:]))
         if len(ids) <= room_tokens:  # joined lines may cost a few tokens more than the lines one by one
             left_out = "".join(lines[:first])
             whole_lines = len(f"{left_out}.".splitlines()) - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -255,3 +256,12 @@ def test_a_broken_task_file_is_one_line(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(BundleError) as caught:
         read_task(write_task(tmp_path, data), "note")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_answer_begins_as_the_task_says(tokenizer: ChatTokenizer) -> None:
+    """Without its first heading a small model goes on with the conversation instead of writing a note."""
+    bare = replace(NOTE_TASK, answer_prefix="")
+    with_prefix = note_prompt(NOTE_TASK, "[doctor] hello", tokenizer, 100_000).token_ids
+    without = note_prompt(bare, "[doctor] hello", tokenizer, 100_000).token_ids
+    assert with_prefix[: len(without)] == without
+    assert tokenizer.decode(with_prefix[len(without) :]) == NOTE_TASK.answer_prefix

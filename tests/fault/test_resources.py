@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -229,12 +230,12 @@ def test_two_builds_at_once(world: World) -> None:
     while not lock.exists():
         assert first.poll() is None, first.communicate()
         time.sleep(0.002)
-    os.kill(first.pid, 19)  # SIGSTOP: held while the second one starts
+    first.send_signal(signal.SIGSTOP)  # held while the second one starts
     try:
         world.build().fails(RESOURCE, "another run is writing this bundle")
         assert world.note().status == 0  # the old one can be used meanwhile
     finally:
-        os.kill(first.pid, 18)
+        first.send_signal(signal.SIGCONT)
     assert first.wait(60) == 0
     assert world.edge("inspect", "out/tiny").ok().out.count("scheme int8") == 1
     assert world.litter() == []
@@ -303,8 +304,9 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_killed_verify_leaves_no_process(world: World) -> None:
-    """If not: the measuring process of a killed verify goes on and keeps the device hot and slow."""
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+def test_a_stopped_verify_leaves_no_process(world: World, number: int) -> None:
+    """If not: the measuring process of a stopped verify goes on and keeps the device hot and slow."""
     (world.root / "long.yaml").write_text(yaml.safe_dump(WORKLOAD | {"sustained_s": 60.0, "window_s": 1.0}))
     parent = world.start("verify", "out/tiny", "--workload", "long.yaml")
     worker: list[int] = []
@@ -312,9 +314,11 @@ def test_a_killed_verify_leaves_no_process(world: World) -> None:
         assert parent.poll() is None, parent.communicate()
         time.sleep(0.02)
         worker = [pid for pid in children(parent.pid) if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    time.sleep(1.0)
-    parent.kill()
-    parent.wait()
+    time.sleep(0.3)
+    parent.send_signal(number)
+    _, err = parent.communicate(timeout=30)
+    if number == signal.SIGINT:
+        Result(parent.returncode, "", err).fails(ExitStatus.INTERRUPTED, "edge: stopped")
     deadline = time.monotonic() + 10
     while Path(f"/proc/{worker[0]}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

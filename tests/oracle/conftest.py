@@ -15,10 +15,11 @@ import pytest
 from edge.build import optimum_route
 from edge.build.cache import Cache, cache_root
 from edge.build.checkpoint import Checkpoint, open_checkpoint
+from edge.build.optimum_route import OptimumFacts, build_with_optimum
 from edge.privacy import TELEMETRY_OFF
 from edge.specs.profile import load_profile
 from tests.oracle.folders import write_folder
-from tests.tiny import CONFIGS, VOCAB_SIZE, tiny_ids, tiny_source
+from tests.tiny import CONFIGS, VOCAB_SIZE, tiny_ids, tiny_source, write_tokenizer
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-optimum" / "bin" / "python"
@@ -151,3 +152,20 @@ def oracle(tmp_path_factory: pytest.TempPathFactory, smollm2: Checkpoint, smol_i
     if done.returncode:
         pytest.fail(f"the oracle did not run:\n{done.stderr[-4000:]}", pytrace=False)
     return Oracle(folder)
+
+
+@pytest.fixture(scope="session")
+def gpt2(oracle: Oracle) -> Path:
+    """The folder with a tokenizer, as a user would have it."""
+    folder = oracle.out("gpt2") / "gpt2"
+    write_tokenizer(folder)
+    (folder / "special_tokens.json").unlink()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, OptimumFacts]:
+    """int8 in `model`, fp32 in `fp32`."""
+    place = tmp_path_factory.mktemp("route")
+    facts = build_with_optimum(gpt2, "int8", place / "model", reference_folder=place / "fp32", python=oracle_python())
+    return place, facts

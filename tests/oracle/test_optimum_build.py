@@ -14,6 +14,7 @@ import yaml
 from edge.build.cache import Cache
 from edge.build.checkpoint import folder_digest
 from edge.build.line import BuildResult, build_bundle
+from edge.build.optimum_route import OptimumFacts
 from edge.build.optimum_stages import OPTIMUM_STAGES
 from edge.bundle.keys import KeyStore
 from edge.errors import EdgeError, GateError, SpecError
@@ -21,8 +22,7 @@ from edge.runtime.engine import Engine
 from edge.runtime.optimum_engine import ENGINE_NAME, OptimumEngine
 from edge.runtime.session import ENGINES, Session
 from edge.runtime.text import Message
-from tests.oracle.conftest import ROOT, Oracle, oracle_python
-from tests.tiny import write_tokenizer
+from tests.oracle.conftest import ROOT, oracle_python
 
 pytestmark = pytest.mark.slow
 
@@ -55,14 +55,13 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(oracle: Oracle, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def bench(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     place = tmp_path_factory.mktemp("bench")
     shutil.copytree(ROOT / "targets", place / "targets")
     (place / "profiles" / "text").mkdir(parents=True)
     (place / "profiles" / "text" / "a.txt").write_text(TEXT * 9, encoding="utf-8")
     (place / "profiles" / "text" / "b.txt").write_text(TEXT[::-1] * 9, encoding="utf-8")
-    shutil.copytree(oracle.out("gpt2") / "gpt2", place / "profiles" / "m")
-    write_tokenizer(place / "profiles" / "m")
+    shutil.copytree(gpt2, place / "profiles" / "m")
     keys = KeyStore(place / "home")
     keys.create("builder")
     return Bench(place, keys)
@@ -99,8 +98,16 @@ def test_profile_to_tokens(bench: Bench) -> None:
     assert written.finished.new_tokens == 5 or written.finished.reason == "stop"
 
 
-def test_gate(bench: Bench) -> None:
+def test_gate(bench: Bench, built: tuple[Path, OptimumFacts], monkeypatch: pytest.MonkeyPatch) -> None:
     """A budget that int8 cannot hold fails the build, and nothing is left that opens."""
+
+    def made_before(_folder: Path, _scheme: str, out: Path, *, reference_folder: Path, **_: object) -> OptimumFacts:
+        shutil.copytree(built[0] / "model", out)
+        shutil.copytree(built[0] / "fp32", reference_folder)
+        return built[1]
+
+    # The same model was exported for the tests of the route: torch need not start once more.
+    monkeypatch.setattr("edge.build.optimum_stages.build_with_optimum", made_before)
     budgets = {"fidelity": {"mean_kl_max": 1e-9}}
     with pytest.raises(GateError, match="mean KL"):
         bench.build("gate", budgets=budgets)

@@ -19,26 +19,9 @@ from edge.runtime.optimum_engine import OptimumEngine
 from edge.runtime.text import ChatTokenizer, Message
 from tests.oracle.conftest import Oracle, oracle_python
 from tests.oracle.test_decoder import FLOAT32_LIMIT, worst
-from tests.tiny import BASE, VOCAB_SIZE, tiny_ids, write_tokenizer
+from tests.tiny import BASE, VOCAB_SIZE, tiny_ids
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def gpt2(oracle: Oracle) -> Path:
-    """The folder with a tokenizer, as a user would have it."""
-    folder = oracle.out("gpt2") / "gpt2"
-    write_tokenizer(folder)
-    (folder / "special_tokens.json").unlink()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def built(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, OptimumFacts]:
-    """int8 in `model`, fp32 in `fp32`."""
-    place = tmp_path_factory.mktemp("route")
-    facts = build_with_optimum(gpt2, "int8", place / "model", reference_folder=place / "fp32", python=oracle_python())
-    return place, facts
 
 
 def test_facts(built: tuple[Path, OptimumFacts], gpt2: Path) -> None:
