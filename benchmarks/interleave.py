@@ -186,7 +186,8 @@ def _start(variant: Variant) -> _Running:
 
 def _load(one: _Running, settings: Settings, *, keep: bool) -> None:
     variant = one.variant
-    limits = {"threads": settings.threads, "context_tokens": settings.context_tokens}
+    limits: dict[str, Any] = {"threads": settings.threads, "context_tokens": settings.context_tokens}
+    limits["options"] = variant.options
     answer = one.worker.ask("load", engine=variant.peer, path=str(variant.path), **limits)
     if _failed(one, answer):
         return

@@ -172,7 +172,7 @@ def keys_untrust(name: str) -> None:
 @click.option("--workload", default="quick", show_default=True, help="quick, full, or a YAML file.")
 @click.option("--json", "json_path", type=PATH, help="Write the result as JSON.")
 @click.option("--html", "html_path", type=PATH, help="Write the report as one HTML file.")
-@click.option("--threads", type=int, help="Override the profile's threads.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Override the profile's threads.")
 def bench(bundle: Path, workload: str, json_path: Path | None, html_path: Path | None, threads: int | None) -> None:
     """Measure BUNDLE on this device; judge nothing, sign nothing."""
     from edge.bench.console import bench_command
@@ -185,7 +185,7 @@ def bench(bundle: Path, workload: str, json_path: Path | None, html_path: Path |
 @click.option("--workload", default="quick", show_default=True, help="quick, full, or a YAML file.")
 @click.option("--json", "json_path", type=PATH, help="Write the result as JSON.")
 @click.option("--html", "html_path", type=PATH, help="Write the report as one HTML file.")
-@click.option("--threads", type=int, help="Override the profile's threads.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Override the profile's threads.")
 def verify(bundle: Path, workload: str, json_path: Path | None, html_path: Path | None, threads: int | None) -> None:
     """Prove BUNDLE on this device: golden cases, fidelity, speed, memory, budgets; sign the verdict into it."""
     from edge.bench.console import bench_command
@@ -199,7 +199,7 @@ def verify(bundle: Path, workload: str, json_path: Path | None, html_path: Path 
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
 @click.option("--task", help="A task of the bundle, for example note; without it: a chat.")
 @click.option("--force", is_flag=True, help="Run although this build failed its device test.")
-@click.option("--threads", type=int, help="Override the profile's threads.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Override the profile's threads.")
 @click.option("--max-new-tokens", type=click.IntRange(1, 8192), help="Override the task's limit.")
 @click.option("--temperature", type=float, help="0 is greedy.")
 @click.option("--top-p", type=float)

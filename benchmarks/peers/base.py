@@ -30,8 +30,8 @@ class Peer(Protocol):
 
 @dataclass(frozen=True)
 class PeerKind:
-    """module: has `load(path: Path, threads: int, context_tokens: int) -> Peer` and imports its engine at the
-    top, so that a missing one shows at once. package: what must be installed.
+    """module: has `load(path: Path, *, threads: int, context_tokens: int) -> Peer` and imports its engine at the
+    top, so that a missing one shows at once; it may take options of its own. package: what must be installed.
     """
 
     module: str
@@ -44,9 +44,3 @@ PEERS: dict[str, PeerKind] = {
     "onnxruntime-genai": PeerKind("benchmarks.peers.genai", "onnxruntime-genai"),
     "transformers": PeerKind("benchmarks.peers.torch_transformers", "torch and transformers"),
 }
-
-
-class Loader(Protocol):
-    """The `load` of an engine's module."""
-
-    def __call__(self, path: Path, *, threads: int, context_tokens: int) -> Peer: ...

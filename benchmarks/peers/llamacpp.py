@@ -17,7 +17,7 @@ BATCH_TOKENS = 512  # llama.cpp's own default for a physical batch
 class LlamaCppPeer:
     """See base.Peer. Model, memory mapping and attention as llama.cpp chooses them by default."""
 
-    def __init__(self, path: Path, threads: int, context_tokens: int) -> None:
+    def __init__(self, path: Path, threads: int, context_tokens: int, flash_attention: bool | None) -> None:
         llama_cpp.llama_backend_init()
         self._quiet = llama_cpp.llama_log_callback(lambda _level, _text, _data: None)
         llama_cpp.llama_log_set(self._quiet, ctypes.c_void_p(0))
@@ -25,6 +25,8 @@ class LlamaCppPeer:
         parameters = llama_cpp.llama_context_default_params()
         parameters.n_ctx = context_tokens
         parameters.n_batch = parameters.n_ubatch = BATCH_TOKENS
+        if flash_attention is not None:
+            parameters.flash_attn_type = int(flash_attention)
         parameters.n_threads = parameters.n_threads_batch = threads
         self._context = llama_cpp.llama_init_from_model(self._model, parameters) if self._model else None
         if not self._context:
@@ -56,6 +58,6 @@ class LlamaCppPeer:
         llama_cpp.llama_model_free(self._model)
 
 
-def load(path: Path, *, threads: int, context_tokens: int) -> LlamaCppPeer:
-    """path: a GGUF file."""
-    return LlamaCppPeer(path, threads, context_tokens)
+def load(path: Path, *, threads: int, context_tokens: int, flash_attention: bool | None = None) -> LlamaCppPeer:
+    """path: a GGUF file. flash_attention: None lets llama.cpp choose."""
+    return LlamaCppPeer(path, threads, context_tokens, flash_attention)

@@ -1,6 +1,6 @@
 """The process that holds one engine: JSON requests on standard input, one JSON answer each on standard output.
 
-Requests: load {engine, path, threads, context_tokens} · prefill {tokens, seed, vocab_size} · decode {context_tokens,
+Requests: load {engine, path, threads, context_tokens, options} · prefill {tokens, seed, vocab_size} · decode {context_tokens,
 steps, seed, vocab_size} · memory {} · close {}. It imports nothing that its engine does not need, so that its memory is
 the engine's. It ends when its standard input closes.
 """
@@ -49,13 +49,15 @@ class Worker:
             raise ValueError("no engine is loaded")
         return self._peer
 
-    def load(self, engine: str, path: str, threads: int, context_tokens: int) -> dict[str, Any]:
+    def load(
+        self, engine: str, path: str, threads: int, context_tokens: int, options: dict[str, Any]
+    ) -> dict[str, Any]:
         """Import the engine, load the model, compute one token; the seconds of each."""
         start_s = time.perf_counter()
         module = importlib.import_module(PEERS[engine].module)
         imported_s = time.perf_counter()
         imported = memory_bytes()
-        self._peer = module.load(Path(path), threads=threads, context_tokens=context_tokens)
+        self._peer = module.load(Path(path), threads=threads, context_tokens=context_tokens, **options)
         self.peer.prefill((1,))
         loaded_s = time.perf_counter()
         return {"import_s": imported_s - start_s, "load_s": loaded_s - imported_s, "imported": imported}

@@ -17,6 +17,7 @@ from edge.bundle.first_key import own_key
 from edge.bundle.keys import KeyStore
 from edge.bundle.open import open_bundle
 from edge.device.facts import local_facts
+from edge.errors import ResourceError
 from edge.files import write_atomic
 
 
@@ -27,6 +28,9 @@ def bench_command(
     store = KeyStore()
     opened = open_bundle(bundle, store.trust_store(), device=local_facts())
     chosen = load_workload(workload)
+    for path in filter(None, (json_path, html_path)):
+        if not path.parent.is_dir():  # said now, not after minutes of measuring
+            raise ResourceError("its folder is not there", where=str(path), mend="make the folder first")
     attestation = None
     with bench_progress() as progress:
         if judge:

@@ -230,6 +230,7 @@ def job_for(folder: Path, manifest: Manifest, workload: Workload, threads: int |
         prefill_chunk_tokens=int(profile.get("prefill_chunk_tokens", 256)),
         golden=any(entry.path == "golden/cases.json" for entry in manifest.files),
         workload=workload,
+        engine=str(manifest.runtime.get("engine", "onnxruntime")),
     )
 
 

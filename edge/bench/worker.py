@@ -45,7 +45,8 @@ class EngineFactory(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """What to measure. bundle_folder: an opened (verified) bundle; golden: whether to run its golden cases."""
+    """What to measure. bundle_folder: an opened (verified) bundle; golden: whether to run its golden
+    cases; engine: as its manifest names it."""
 
     version: int
     bundle_folder: str
@@ -54,6 +55,7 @@ class Job:
     prefill_chunk_tokens: int
     golden: bool
     workload: Workload
+    engine: str = "onnxruntime"
 
     def to_line(self) -> str:
         """One line of JSON."""
@@ -71,12 +73,19 @@ class Job:
             raise BundleError("the measuring process was given no valid job", mend="use `edge bench`") from error
 
 
-def onnx_engine() -> EngineFactory:
+def bundle_engine(name: str) -> EngineFactory:
     """Import the runtime; separate from loading a model, because each is timed by itself."""
-    import edge.runtime.text  # noqa: F401  # timed here, used when loading
-    from edge.runtime.onnx_engine import OnnxEngine
+    import onnxruntime  # noqa: F401  # timed here, used when loading
 
-    return OnnxEngine
+    import edge.runtime.text  # noqa: F401  # likewise
+    from edge.runtime.engines import engine_factory
+
+    make = engine_factory(name, "manifest.json")
+
+    def load(model_folder: Path, *, threads: int, context_tokens: int) -> Engine:
+        return make(model_folder, threads, context_tokens)
+
+    return load
 
 
 def versions() -> dict[str, str]:
@@ -185,7 +194,7 @@ def read_line(descriptor: int = 0) -> str:
 
 
 def main(factory: EngineFactory | None = None) -> int:
-    """Entry point; `factory` replaces the ONNX engine (tests script one)."""
+    """Entry point; `factory` replaces the bundle's engine (tests script one)."""
     with event_stream() as stream:
 
         def emit(event: dict[str, Any]) -> None:
@@ -195,7 +204,7 @@ def main(factory: EngineFactory | None = None) -> int:
             job = Job.from_line(read_line())
             end_with_parent()
             start_s = time.perf_counter()
-            chosen = factory or onnx_engine()
+            chosen = factory or bundle_engine(job.engine)
             import_ms = (time.perf_counter() - start_s) * 1e3
             emit({"event": "started", "t": time.monotonic(), "import_ms": import_ms, "versions": versions()})
             work(job, chosen, emit)

@@ -91,7 +91,7 @@ class _Scores:
     built_nll: Float64
 
 
-def _score(source_logits: Float64, built_logits: npt.NDArray[np.float32], targets: Sequence[int]) -> _Scores:
+def score(source_logits: Float64, built_logits: npt.NDArray[np.float32], targets: Sequence[int]) -> _Scores:
     """Scores of some positions; targets: what the text says next, shorter by one at the end of a sequence."""
     source, built = log_softmax(source_logits), log_softmax(built_logits.astype(np.float64))
     kl = (np.exp(source) * (source - built)).sum(axis=-1)
@@ -130,7 +130,7 @@ def measure_fidelity(
     progress: Progress | None = None,
 ) -> Fidelity:
     """Score the engine against the source on token sequences, each scored from an empty cache."""
-    greedy = [_greedy(engine, sequence[:GREEDY_PROMPT_TOKENS]) for sequence in sequences]
+    greedy = [write_greedily(engine, sequence[:GREEDY_PROMPT_TOKENS]) for sequence in sequences]
     reference = Reference(source, [*sequences, *greedy])
     hidden = reference.embed()
     for layer in range(source.config.layers):
@@ -145,7 +145,7 @@ def measure_fidelity(
             chunk = sequence[first : first + SCORE_TOKENS]
             built_logits = engine.forward(chunk, range(len(chunk)))
             source_logits = reference.logits(hidden[start + first : start + first + len(chunk)])
-            scores.append(_score(source_logits, built_logits, sequence[first + 1 : first + 1 + len(chunk)]))
+            scores.append(score(source_logits, built_logits, sequence[first + 1 : first + 1 + len(chunk)]))
         start += len(sequence)
     agreements: list[Float64] = []
     for prompt, written in zip(sequences, greedy, strict=True):
@@ -154,10 +154,10 @@ def measure_fidelity(
         start += len(written)
         same = reference.logits(states).argmax(axis=-1) == np.asarray(written[first:])
         agreements.append(same.astype(np.float64))
-    return _summary(scores, agreements)
+    return summarise(scores, agreements)
 
 
-def _greedy(engine: Engine, prompt: Sequence[int]) -> list[int]:
+def write_greedily(engine: Engine, prompt: Sequence[int]) -> list[int]:
     """The prompt and what the build writes after it, end-of-text ignored: all engines write equally much."""
     engine.rewind(0)
     ids = list(prompt)
@@ -168,7 +168,7 @@ def _greedy(engine: Engine, prompt: Sequence[int]) -> list[int]:
     return ids
 
 
-def _summary(scores: Sequence[_Scores], agreements: Sequence[Float64]) -> Fidelity:
+def summarise(scores: Sequence[_Scores], agreements: Sequence[Float64]) -> Fidelity:
     kl = np.concatenate([score.kl for score in scores])
     prefixes = [float(len(same) if same.all() else same.argmin()) for same in agreements]
     source_nll = np.concatenate([score.source_nll for score in scores])

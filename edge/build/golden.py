@@ -71,20 +71,20 @@ def make_golden(
     start = 0
     for name, tokens, first in sequences:
         stop = start + len(tokens) - first
-        cases.append({"id": name, "token_ids": tokens, "from": first, **_expected(built_logits[start:stop])})
-        opinions.append({"id": name, "from": first, **_opinion(source_logits[start:stop])})
+        cases.append({"id": name, "token_ids": tokens, "from": first, **expected_of(built_logits[start:stop])})
+        opinions.append({"id": name, "from": first, **opinion_of(source_logits[start:stop])})
         start = stop
     return {
-        CASES_FILE: _json({"schema_version": 1, "rule": RULE, "cases": cases}),
-        SOURCE_FILE: _json({"schema_version": 1, "logprob_unit": LOGPROB_UNIT, "cases": opinions}),
+        CASES_FILE: json_bytes({"schema_version": 1, "rule": RULE, "cases": cases}),
+        SOURCE_FILE: json_bytes({"schema_version": 1, "logprob_unit": LOGPROB_UNIT, "cases": opinions}),
     }
 
 
-def _json(value: dict[str, Any]) -> bytes:
+def json_bytes(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n").encode()
 
 
-def _expected(logits: Float64) -> dict[str, Any]:
+def expected_of(logits: Float64) -> dict[str, Any]:
     top = np.partition(logits, -2, axis=-1)[:, -2:]
     margins = top.max(axis=-1) - top.min(axis=-1)
     # Three digits: far below any rule, far above the last bits.
@@ -94,7 +94,7 @@ def _expected(logits: Float64) -> dict[str, Any]:
     }
 
 
-def _opinion(logits: Float64) -> dict[str, Any]:
+def opinion_of(logits: Float64) -> dict[str, Any]:
     tokens, logprobs = [], []
     for row in logits:
         order = np.argsort(-row, kind="stable")[:TOP_TOKENS]

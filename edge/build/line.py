@@ -19,6 +19,7 @@ from typing import Any
 import edge
 from edge.build.cache import Cache, cache_root
 from edge.build.exact import one_blas_thread
+from edge.build.optimum_stages import OPTIMUM_STAGES
 from edge.build.stages import STAGES, Stage
 from edge.build.state import Build, Progress, no_progress
 from edge.bundle.open import OpenBundle
@@ -71,7 +72,7 @@ def build_bundle(
         build = Build(profile_path, profile, target, writer.folder, cache or Cache(cache_root()), progress, gate)
         stack.callback(lambda: build.checkpoint.close() if hasattr(build, "checkpoint") else None)
         try:
-            for name, stage in STAGES:
+            for name, stage in STAGES if profile.export == "native" else OPTIMUM_STAGES:
                 progress(name, 0, 1)
                 done.append(_timed(name, stage, build))
             started = time.monotonic()
@@ -92,8 +93,6 @@ def _check_routes(profile: Profile, where: Path) -> None:
         raise SourceError(
             f"backend '{profile.backend}' is not built in yet", where=str(where), mend="use backend: onnx"
         )
-    if profile.export != "native":
-        raise SourceError(f"export '{profile.export}' is not built in yet", where=str(where), mend="use export: native")
 
 
 def _timed(name: str, stage: Stage, build: Build) -> dict[str, Any]:

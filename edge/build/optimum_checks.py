@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.build.fidelity import GREEDY_PROMPT_TOKENS, SCORE_TOKENS, Fidelity, Progress, _greedy, _score, _summary
-from edge.build.golden import CASES_FILE, RULE, SOURCE_FILE, _expected, _json, _opinion
+from edge.build.fidelity import GREEDY_PROMPT_TOKENS, SCORE_TOKENS, Fidelity, Progress, score, summarise, write_greedily
+from edge.build.golden import CASES_FILE, RULE, SOURCE_FILE, expected_of, json_bytes, opinion_of
 from edge.runtime.engine import Engine
 
 Float64 = npt.NDArray[np.float64]
@@ -43,14 +43,12 @@ def measure_engines(
     for index, sequence in enumerate(sequences):
         if progress:
             progress("fidelity", index, len(sequences))
-        scores.append(
-            _score(all_logits(source, sequence), all_logits(built, sequence).astype(np.float32), sequence[1:])
-        )
+        scores.append(score(all_logits(source, sequence), all_logits(built, sequence).astype(np.float32), sequence[1:]))
         prompt = sequence[:GREEDY_PROMPT_TOKENS]
-        written = _greedy(built, prompt)
+        written = write_greedily(built, prompt)
         says = all_logits(source, written, len(prompt) - 1)[:-1].argmax(axis=-1)
         agreements.append((says == np.asarray(written[len(prompt) :])).astype(np.float64))
-    return _summary(scores, agreements)
+    return summarise(scores, agreements)
 
 
 def golden_of_engines(
@@ -59,13 +57,13 @@ def golden_of_engines(
     """File name -> content for the bundle's golden/ folder; as golden.make_golden."""
     cases, opinions = [], []
     for name, tokens, first in sequences:
-        expected = _expected(all_logits(built, tokens, first))
+        expected = expected_of(all_logits(built, tokens, first))
         margins = [round(value, 1) for value in expected["margin"]]
         cases.append({"id": name, "token_ids": tokens, "from": first, **expected, "margin": margins})
-        opinions.append({"id": name, "from": first, **_coarse(_opinion(all_logits(source, tokens, first)))})
+        opinions.append({"id": name, "from": first, **_coarse(opinion_of(all_logits(source, tokens, first)))})
     return {
-        CASES_FILE: _json({"schema_version": 1, "rule": RULE, "cases": cases}),
-        SOURCE_FILE: _json({"schema_version": 1, "logprob_unit": LOGPROB_UNIT, "cases": opinions}),
+        CASES_FILE: json_bytes({"schema_version": 1, "rule": RULE, "cases": cases}),
+        SOURCE_FILE: json_bytes({"schema_version": 1, "logprob_unit": LOGPROB_UNIT, "cases": opinions}),
     }
 
 

@@ -70,7 +70,12 @@ def summary_json(bundle: OpenBundle) -> dict[str, Any]:
 
 
 def _pairs(value: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {item}" for key, item in value.items() if not isinstance(item, dict | list))
+    """Keys with their values in words; a mapping inside stands in brackets."""
+
+    def word(item: Any) -> str:
+        return f"({_pairs(item)})" if isinstance(item, dict) else "none" if item is None else str(item)
+
+    return ", ".join(f"{key} {word(item)}" for key, item in value.items())
 
 
 def _sizes(value: dict[str, Any]) -> str:

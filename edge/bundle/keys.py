@@ -177,7 +177,7 @@ class KeyStore:
                 raise UntrustedError(
                     f"no private key '{name}'",
                     where=str(self._private_folder),
-                    mend=f"`edge keys create {name}`",
+                    mend=f"`edge keys new {name}`",
                 )
             key = self._load(name)
             if key.role != role:
@@ -188,7 +188,7 @@ class KeyStore:
             raise UntrustedError(
                 f"there is no {role} key to sign with",
                 where=str(self._private_folder),
-                mend=f"`edge keys create NAME --role {role}`",
+                mend=f"`edge keys new NAME --role {role}`",
             )
         if len(fitting) > 1:
             names = ", ".join(key.name for key in fitting)

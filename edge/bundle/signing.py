@@ -193,7 +193,7 @@ def stated_role(data: bytes, where: str) -> str | None:
 def parse_public_pem(data: bytes, name: str, role: str, where: str) -> tuple[PublicKey, str | None]:
     """The key in a PEM file under a given name and role, and the role that the file states, if any."""
     if b"PRIVATE KEY" in data:
-        raise SpecError("is a private key", where=where, mend="hand out and trust only `edge keys public NAME`")
+        raise SpecError("is a private key", where=where, mend="hand out and trust only `edge keys export NAME`")
     stated = stated_role(data, where)
     lines = [line.strip() for line in data.decode("ascii", errors="replace").splitlines()]
     der = b""
@@ -202,6 +202,6 @@ def parse_public_pem(data: bytes, name: str, role: str, where: str) -> tuple[Pub
         der = base64.b64decode("".join(lines[first + 1 : last]), validate=True)
     if len(der) != len(_SPKI_PREFIX) + 32 or not der.startswith(_SPKI_PREFIX):
         raise SpecError(
-            "is not an Ed25519 public key in PEM", where=where, mend="export it with `edge keys public NAME`"
+            "is not an Ed25519 public key in PEM", where=where, mend="export it with `edge keys export NAME`"
         )
     return PublicKey(name, role, der[len(_SPKI_PREFIX) :]), stated

@@ -130,6 +130,7 @@ def _stream(session: Session, ids: list[int], sampler: SamplerSettings, limit: i
 
 def _draft(session: Session, name: str, transcript: str, options: Mapping[str, Any]) -> int:
     task = read_task(session.folder, name)
+    sampler = _sampler(task.sampler, options)
     limit = int(options.get("max_new_tokens") or task.max_new_tokens)
     prompt = note_prompt(task, transcript, session.tokenizer, session.engine.context_tokens - limit)
     if prompt.notice:
@@ -137,7 +138,7 @@ def _draft(session: Session, name: str, transcript: str, options: Mapping[str, A
     manifest = session.bundle.manifest
     say(f"{LABEL} [{manifest.name}, behaviour {session.bundle.behaviour_digest[:12]}]")
     sys.stdout.write(task.answer_prefix)
-    _, finished = _stream(session, list(prompt.token_ids), _sampler(task.sampler, options), limit)
+    _, finished = _stream(session, list(prompt.token_ids), sampler, limit)
     say(WORDS[finished.reason].format(seconds=finished.elapsed_ms / 1000))
     speed = finished.decode_tokens_per_s
     say(

@@ -43,10 +43,10 @@ class OnnxEngine:
         try:
             self._session: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except MemoryError as error:
-            raise _no_memory(str(path)) from error
+            raise no_memory(str(path)) from error
         except Exception as error:  # onnxruntime raises its own family without a common public base
             if "bad allocation" in str(error) or "bad_alloc" in str(error):
-                raise _no_memory(str(path)) from error
+                raise no_memory(str(path)) from error
             reason = str(error).splitlines()[0][:160]
             raise BundleError(
                 f"the model does not load ({reason})",
@@ -116,9 +116,9 @@ class OnnxEngine:
         try:
             self._session.run_with_iobinding(binding)
         except MemoryError as error:
-            raise _no_memory("inference") from error
+            raise no_memory("inference") from error
         except Exception as error:
-            raise _step_failed(error) from error
+            raise step_failed(error) from error
         self._length = total
         return logits.copy() if logits is self._single else logits
 
@@ -147,23 +147,23 @@ def _lazy_zeros(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     try:
         pages = mmap.mmap(-1, int(np.prod(shape)) * 4)
     except (OSError, OverflowError) as error:
-        raise _no_memory("the KV cache") from error
+        raise no_memory("the KV cache") from error
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without huge pages refuses the advice
             pages.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(pages, dtype=np.float32).reshape(shape)
 
 
-def _no_memory(where: str) -> EdgeError:
+def no_memory(where: str) -> EdgeError:
     return ResourceError(
         "not enough free memory", where=where, mend="close other programs or use a smaller model or context"
     )
 
 
-def _step_failed(error: Exception) -> EdgeError:
+def step_failed(error: Exception) -> EdgeError:
     text = str(error)
     if "bad allocation" in text or "bad_alloc" in text or "Failed to allocate" in text:
-        return _no_memory("inference")
+        return no_memory("inference")
     # onnxruntime's text names nodes and shapes only; token ids or text never appear in it.
     return ResourceError(
         f"the engine failed ({text.splitlines()[0][:160]})",

@@ -24,7 +24,7 @@ import onnxruntime as ort
 
 from edge.errors import BundleError, InputError
 from edge.runtime.engine import Logits, TokenIds, default_threads
-from edge.runtime.onnx_engine import MODEL_FILE, _no_memory, _step_failed
+from edge.runtime.onnx_engine import MODEL_FILE, no_memory, step_failed
 
 ENGINE_NAME = "onnxruntime-optimum"
 PAST, PRESENT = "past_key_values.", "present."
@@ -47,10 +47,10 @@ class OptimumEngine:
         try:
             self._session: Any = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except MemoryError as error:
-            raise _no_memory(str(path)) from error
+            raise no_memory(str(path)) from error
         except Exception as error:  # onnxruntime raises its own family without a common public base
             if "bad allocation" in str(error) or "bad_alloc" in str(error):
-                raise _no_memory(str(path)) from error
+                raise no_memory(str(path)) from error
             raise _not_loadable(path, str(error).splitlines()[0][:160]) from error
         inputs = {item.name: item for item in self._session.get_inputs()}
         outputs = {item.name: item for item in self._session.get_outputs()}
@@ -125,9 +125,9 @@ class OptimumEngine:
         try:
             self._session.run_with_iobinding(binding)
         except MemoryError as error:
-            raise _no_memory("inference") from error
+            raise no_memory("inference") from error
         except Exception as error:
-            raise _step_failed(error) from error
+            raise step_failed(error) from error
         logits, *presents = binding.get_outputs()
         self._cache = presents
         self._length = total

@@ -17,16 +17,10 @@ from types import TracebackType
 from edge.bundle.keys import KeyStore
 from edge.bundle.open import OpenBundle, open_bundle
 from edge.errors import BundleError
-from edge.runtime.engine import Engine
+from edge.runtime.engines import engine_factory
 from edge.runtime.generate import Finished, PrefillStep, TokenStep, generate, never
-from edge.runtime.onnx_engine import OnnxEngine
 from edge.runtime.sampling import Sampler, SamplerSettings
 from edge.runtime.text import ChatTokenizer, Message
-
-# engine name in the manifest -> (model folder, threads, context) -> Engine
-ENGINES: dict[str, Callable[[Path, int | None, int | None], Engine]] = {
-    "onnxruntime": lambda folder, threads, context: OnnxEngine(folder, threads=threads, context_tokens=context),
-}
 
 
 @dataclass(frozen=True)
@@ -55,15 +49,9 @@ class Session:
         self.folder = bundle.path
         self.tokenizer = ChatTokenizer(bundle.path / "tokenizer")
         profile = bundle.manifest.profile
-        engine = str(bundle.manifest.runtime.get("engine", ""))
-        if engine not in ENGINES:
-            raise BundleError(
-                f"engine '{engine}' is not known (known: {', '.join(ENGINES)})",
-                where=str(bundle.path),
-                mend="update edge",
-            )
+        make = engine_factory(str(bundle.manifest.runtime.get("engine", "")), str(bundle.path))
         limit = int(profile["context_tokens"])
-        self.engine = ENGINES[engine](
+        self.engine = make(
             bundle.path / "model", threads or profile.get("threads"), min(context_tokens or limit, limit)
         )
         self._chunk_tokens = int(profile.get("prefill_chunk_tokens", 256))

@@ -112,7 +112,7 @@ def write_bundle(
             "adapter": None,
             "decoder": CONFIG.to_json(),
             "quantisation": {"scheme": "none"},
-            "runtime": {"engine": "scripted"},
+            "runtime": {"engine": "onnxruntime"},
             "sampler": {},
             "tools": {},
             "predicted_memory": {"weights": 900_000_000, "kv_cache": 256_000, "ui": 5},

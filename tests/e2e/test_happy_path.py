@@ -58,7 +58,8 @@ def test_inspect(built: World) -> None:
     """If not: what is shown is not what is in the bundle."""
     bundle = opened(built)
     said = built.edge("inspect", "out/tiny", "--files").ok()
-    for part in (bundle.bundle_digest, bundle.behaviour_digest, "on no device that is trusted here"):
+    parts = ("on no device that is trusted here", "note (repetition_penalty 1.15")
+    for part in (bundle.bundle_digest, bundle.behaviour_digest, *parts):
         assert part in said.out
     for entry in bundle.manifest.files:
         assert f"{entry.sha256}  {entry.size_bytes:>12}  {entry.path}" in said.out

@@ -104,7 +104,7 @@ def test_note(reference: World) -> None:
     assert len(said.out.split()) > 40
     words = {word.strip(".,:").lower() for word in said.out.split()}
     heard = {word.strip(".,:").lower() for word in VISIT.read_text().split()}
-    assert len(words & heard) / len(words) > 0.5, "the draft is not about this visit"
+    assert len(words & heard) / len(words) > 0.3, "the draft is not about this visit"
     assert not any(mark in said.out for mark in ("<|im_", "Draft written", "tok/s"))
 
 

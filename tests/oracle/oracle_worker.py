@@ -49,7 +49,7 @@ def adapter(job: Job, out: Path) -> None:
             if "lora_B" in name:  # peft starts them at zero, which would change nothing
                 value.normal_(std=0.3)
     # By default peft adds a copy of an untied head that is adapted, which edge's reader refuses to take for a factor.
-    model.save_pretrained(out / "adapter", safe_serialization=True, save_embedding_layers=False)
+    model.save_pretrained(out / "adapter", safe_serialization=True)
     merged = model.merge_and_unload()
     np.savez(out / "merged.npz", **{name: value.numpy() for name, value in merged.state_dict().items()})
 

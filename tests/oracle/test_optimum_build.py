@@ -15,12 +15,10 @@ from edge.build.cache import Cache
 from edge.build.checkpoint import folder_digest
 from edge.build.line import BuildResult, build_bundle
 from edge.build.optimum_route import OptimumFacts
-from edge.build.optimum_stages import OPTIMUM_STAGES
 from edge.bundle.keys import KeyStore
 from edge.errors import EdgeError, GateError, SpecError
-from edge.runtime.engine import Engine
 from edge.runtime.optimum_engine import ENGINE_NAME, OptimumEngine
-from edge.runtime.session import ENGINES, Session
+from edge.runtime.session import Session
 from edge.runtime.text import Message
 from tests.oracle.conftest import ROOT, oracle_python
 
@@ -68,16 +66,9 @@ def bench(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 @pytest.fixture(autouse=True)
-def wired(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The route in its place; a line here is to go when edge/build/line.py and session.py have it."""
-
-    def engine(folder: Path, threads: int | None, context: int | None) -> Engine:
-        return OptimumEngine(folder, threads=threads, context_tokens=context)
-
+def other_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the exporter lives."""
     monkeypatch.setenv("EDGE_OPTIMUM_PYTHON", str(oracle_python()))
-    monkeypatch.setattr("edge.build.line.STAGES", OPTIMUM_STAGES)
-    monkeypatch.setattr("edge.build.line._check_routes", lambda *_: None)
-    monkeypatch.setitem(ENGINES, ENGINE_NAME, engine)
 
 
 def test_profile_to_tokens(bench: Bench) -> None:

@@ -30,6 +30,7 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
 NAME_PREFIX = "base_model.model."
 PART_A, PART_B = ".lora_A.weight", ".lora_B.weight"
+BASE_PART = ".base_layer.weight"
 SLAB_VALUES = 1 << 17  # merged values at a time; float64 temporaries are a few times this
 
 # Settings that say nothing about the weights, or that are read below.
@@ -224,6 +225,21 @@ def _words(name: str) -> frozenset[str]:
     return frozenset(word for word in words if word) - STORAGE_WORDS
 
 
+def _is_base_copy(base: Checkpoint, name: str, file: RowFile, stored_name: str, stored: StoredTensor) -> bool:
+    """Whether a tensor of the adapter file equals one of the base, compared in slabs of rows."""
+    if base.shape(name) != stored.shape:
+        return False
+    rows = stored.shape[0]
+    step = max(SLAB_VALUES // stored.shape[-1], 1)
+    return all(
+        np.array_equal(
+            base.read(name, start, min(start + step, rows)),
+            file.read(stored_name, stored, start, min(start + step, rows)),
+        )
+        for start in range(0, rows, step)
+    )
+
+
 def _updates(
     base: Checkpoint,
     settings: Mapping[str, Any],
@@ -237,6 +253,14 @@ def _updates(
     updates: dict[str, Update] = {}
     for name_a, a in stored.items():
         module = name_a.removeprefix(NAME_PREFIX).removesuffix(PART_A)
+        if name_a.startswith(NAME_PREFIX) and name_a.endswith(BASE_PART):
+            # peft saves an untied head or embedding along with its factors; it must be the base's own.
+            copied = module.removesuffix(BASE_PART) + ".weight"
+            if copied not in names or not _is_base_copy(base, copied, file, name_a, a):
+                raise SourceError(
+                    f"tensor {name_a} is not the base's own", where=weights, mend="use the adapter's own base model"
+                )
+            continue
         if not (name_a.startswith(NAME_PREFIX) and name_a.endswith((PART_A, PART_B))):
             raise SourceError(
                 f"tensor {name_a} is not a LoRA factor of a linear layer",
