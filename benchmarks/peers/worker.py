@@ -1,8 +1,8 @@
 """The process that holds one engine: JSON requests on standard input, one JSON answer each on standard output.
 
-Requests: load {engine, path, threads, context_tokens, options} · prefill {tokens, seed, vocab_size} · decode {context_tokens,
-steps, seed, vocab_size} · memory {} · close {}. It imports nothing that its engine does not need, so that its memory is
-the engine's. It ends when its standard input closes.
+Requests: load {engine, path, threads, context_tokens, options} · prefill {tokens, seed, vocab_size} · decode
+{context_tokens, steps, seed, vocab_size} · memory {} · close {}. It imports nothing that its engine does not need, so
+that its memory is the engine's. It ends when its standard input closes.
 """
 
 from __future__ import annotations

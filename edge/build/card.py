@@ -22,7 +22,7 @@ NOT_FOR = (
 NOT_KNOWN = (
     "How well it works on your patients: no clinical study of this build exists.",
     "How it differs between groups of patients (age, sex, ethnicity, accent, language): not measured.",
-    "How often it leaves out or invents findings in your setting: measure it with `edge evaluate` on your own cases.",
+    "How often it leaves out or invents findings in your setting: measure it on cases of your own.",
     "What the base model was trained on beyond what its makers say, and whether it repeats training text.",
     "Speed, memory and fidelity on a device that has no attestation in this bundle: run `edge verify` there.",
 )

@@ -136,7 +136,7 @@ def test_writable_trust(own: KeyStore, what: str) -> None:
 
 def test_which_key_signs(own: KeyStore) -> None:
     """If not: a build is signed by a key nobody chose."""
-    with pytest.raises(UntrustedError, match="edge keys create NAME --role device"):
+    with pytest.raises(UntrustedError, match="edge keys new NAME --role device"):
         own.load_signing_key(role="device")
     with pytest.raises(UntrustedError, match="no private key 'ben'"):
         own.load_signing_key("ben")

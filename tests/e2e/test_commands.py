@@ -27,7 +27,7 @@ def test_every_mentioned_command_exists() -> None:
     for path in SOURCES:
         for match in MENTION.finditer(path.read_text(encoding="utf-8")):
             command = cli.commands.get(match[1])
-            if command is None or (isinstance(command, click.Group) and match[2] not in command.commands):
+            if command is None or (isinstance(command, click.Group) and match[2] and match[2] not in command.commands):
                 wrong.append(f"{path.relative_to(REPO)}: {match[0]}")
     assert wrong == []
 

@@ -177,6 +177,18 @@ def test_read_only_output(world: World) -> None:
     assert world.litter() == []
 
 
+def test_output_where_nobody_writes(world: World) -> None:
+    """If not: as above; the kernel's own folder is read-only for root too, on every machine."""
+    for place in ("/sys/tiny", "/sys/new/tiny"):
+        world.edge("build", "profiles/tiny.yaml", "-o", place).fails(RESOURCE, "cannot be written", "/sys")
+    world.edge("pack", "out/tiny", "/sys/tiny.tar").fails(RESOURCE, "cannot be written", "/sys/tiny.tar")
+    home = {"EDGE_HOME": "/sys/edge"}
+    world.build(env=home).fails(RESOURCE, "cannot be written", "/sys/edge")
+    world.profile(quantisation={"rounding": "gptq", "calibration": {"text": "text", "tokens": 64}})
+    world.build(env={"EDGE_CACHE": "/sys/edge"}).fails(RESOURCE, "cannot be written", "/sys/edge")
+    assert world.litter() == []
+
+
 def test_output_that_is_no_folder(world: World) -> None:
     """If not: somebody's file or folder is replaced by a bundle."""
     world.edge("build", "profiles/tiny.yaml", "-o", "visit.txt/tiny").fails(RESOURCE, "visit.txt")
