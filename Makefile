@@ -28,6 +28,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	  .venv-peers/bin/python -m pip install $(PIP_FLAGS) -e '.[peers]'
 	@touch $@
 
+.venv-genai/.ready: benchmarks/requirements-genai.txt
+	$(PYTHON) -m venv .venv-genai
+	.venv-genai/bin/python -m pip install $(PIP_FLAGS) -r benchmarks/requirements-genai.txt
+	@touch $@
+
 demo: $(VENV)/.ready
 	@echo "== 1/4 plan: does it fit?"
 	$(BIN)/edge plan $(PROFILE)
@@ -53,8 +58,11 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.ready .venv-peers/.ready
-	.venv-peers/bin/python benchmarks/run_peers.py
+# Needs a quiet machine: a core taken by something else slows the engines differently. `make bench SHAPE=smollm2`.
+SHAPE := all
+bench: $(VENV)/.ready .venv-peers/.ready .venv-genai/.ready
+	@test -d $(BUNDLE) || $(BIN)/edge build $(PROFILE)
+	.venv-peers/bin/python benchmarks/run_peers.py --shape $(SHAPE) --json build/peers.json
 
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache

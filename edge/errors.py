@@ -47,7 +47,7 @@ class EdgeError(Exception):
 
     def __str__(self) -> str:
         line = f"{self.where}: {self.what}" if self.where else self.what
-        line = f"{line}. {self.mend}." if self.mend else f"{line}."
+        line = f"{line}; {self.mend}." if self.mend else f"{line}."
         return " ".join(line.split())
 
 

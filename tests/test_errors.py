@@ -54,7 +54,7 @@ def test_a_message_is_one_line(what: str, where: str, mend: str) -> None:
 
 @pytest.mark.parametrize(
     ("where", "mend", "line"),
-    [("x.yaml:3", "say so", "x.yaml:3: wrong. say so."), ("", "", "wrong."), ("", "mend", "wrong. mend.")],
+    [("x.yaml:3", "say so", "x.yaml:3: wrong; say so."), ("", "", "wrong."), ("", "mend", "wrong; mend.")],
 )
 def test_what_where_and_how_to_mend(where: str, mend: str, line: str) -> None:
     """The shape that every command prints."""

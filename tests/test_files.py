@@ -130,7 +130,7 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(path)], cwd=REPO, capture_output=True, text=True, check=True
     )
     folder.chmod(0o755)
-    assert result.stdout == f"ResourceError {path}: cannot be written. choose a folder that you may write to.\n"
+    assert result.stdout == f"ResourceError {path}: cannot be written; choose a folder that you may write to.\n"
     assert path.read_bytes() == b"old"
 
 

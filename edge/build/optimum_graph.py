@@ -10,16 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
-from onnx_ir.passes.common import ClearMetadataAndDocStringPass, IdentityEliminationPass, RemoveUnusedNodesPass
 
 from edge.build.graph import MICROSOFT, MODEL_FILE, WEIGHTS_FILE
 from edge.build.quantise import QuantFormat, quantise_rtn
 from edge.build.weights_file import WeightsFile
 from edge.errors import SourceError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+else:
+    from edge.build.onnx_library import onnx_ir as ir
 
 INLINE_BYTES = 1024  # smaller tensors stay in model.onnx: axes, shapes, small biases
 ROUND_VALUES = 4 << 20  # rounded at once
@@ -27,6 +31,8 @@ ROUND_VALUES = 4 << 20  # rounded at once
 
 def load_graph(path: Path) -> ir.Model:
     """Read optimum's model and drop what depends on the host or is not used. Errors: SourceError."""
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass, IdentityEliminationPass, RemoveUnusedNodesPass
+
     try:
         model = ir.load(path)
     except Exception as error:  # protobuf's own errors

@@ -86,6 +86,11 @@ def _sampler(base: SamplerSettings, options: Mapping[str, Any]) -> SamplerSettin
     return replace(base, **given)
 
 
+def printable(text: str) -> str:
+    """What a terminal may be shown: a model must not move the cursor or change colours (ESC and the like)."""
+    return "".join(letter if (letter >= " " and letter != "\x7f") or letter in "\n\t" else "\ufffd" for letter in text)
+
+
 def _stream(session: Session, ids: list[int], sampler: SamplerSettings, limit: int) -> tuple[str, Finished]:
     """Print the answer as it comes; Ctrl-C stops within one step."""
     stopped = False
@@ -116,7 +121,7 @@ def _stream(session: Session, ids: list[int], sampler: SamplerSettings, limit: i
                     sys.stderr.write("\r" + " " * 40 + "\r")
                     reading = False
                 pieces.append(event.text)
-                sys.stdout.write(event.text)
+                sys.stdout.write(printable(event.text) if sys.stdout.isatty() else event.text)
                 sys.stdout.flush()
             elif isinstance(event, Finished):
                 finished = event

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import click
 import pytest
@@ -78,3 +80,10 @@ def test_version_and_help(built: World) -> None:
     for name, command in cli.commands.items():
         assert command.help, f"edge {name} has no help"
     assert "note" in built.edge("run", "--help").ok().out
+
+
+def test_a_build_starts_without_what_only_the_export_needs(built: World) -> None:
+    """If not: every wrong profile is told half a second later (onnx_ir brings sympy with it)."""
+    code = "import sys, edge.build.console; sys.exit('sympy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=built.root, env=built.environment())
+    assert done.returncode == 0

@@ -57,11 +57,11 @@ def test_good_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "car.yaml: the file is empty. Start from a file of profiles/ or targets/."),
+        ("", "car.yaml: the file is empty; start from a file of profiles/ or targets/."),
         ("# only a comment\n", "car.yaml: the file is empty"),
         ("- a\n- b\n", "car.yaml:1: must be a mapping of keys to values."),
         ("just words\n", "car.yaml:1: must be a mapping"),
-        (b"version: 1\nname: \xff\xfe\n", "car.yaml:2: is not UTF-8 text. save it as UTF-8."),
+        (b"version: 1\nname: \xff\xfe\n", "car.yaml:2: is not UTF-8 text; save it as UTF-8."),
         ("version: 1\nname: a\nname: b\n", "car.yaml:3: key 'name' is given twice, first in line 2"),
         ("version: 1\nspare:\n  size: 1\n  size: 2\n", "car.yaml:4: key 'spare.size' is given twice, first in line 3"),
         ("version: 1\nname: [a\n", "car.yaml:3: not valid YAML (expected ',' or ']'"),
