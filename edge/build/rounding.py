@@ -6,6 +6,7 @@ a second build of the same model takes seconds here.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -43,8 +44,7 @@ def stage_round(build: Build) -> dict[str, Any]:
     build.rounded_key = {
         "version": ROUNDING_VERSION,
         "model": build.checkpoint.digest,
-        "text": build.calibration.digest,
-        "tokens": text.tokens,
+        "tokens": hashlib.sha256(repr(build.calibration.sequences).encode()).hexdigest(),
         "gptq": gptq,
         "formats": [[item.bits, item.block_size, item.symmetric] for item in formats],
     }
