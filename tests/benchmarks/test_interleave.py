@@ -48,7 +48,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_engine_gets_every_repetition(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails when an engine misses a measurement, or when one that cannot load stops the others."""
     monkeypatch.setattr(interleave, "SETTLE_S", 0.0)
-    monkeypatch.setattr(interleave, "TRIES", 1)
+    monkeypatch.setattr(interleave, "PATIENCE_S", 0.0)
     variants = [
         Variant("edge", "edge", model),
         Variant("broken", "edge", tmp_path / "nothing"),
@@ -67,6 +67,20 @@ def test_every_engine_gets_every_repetition(model: Path, tmp_path: Path, monkeyp
     assert "tokenizer" in broken.reason
     assert absent.reason == "install with make bench"
     assert "warm-up" in said
+
+
+def test_waiting_for_a_quiet_machine_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails when a machine that is never quiet makes the comparison wait for ever, or a quiet one makes it wait."""
+    busy_s = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(interleave, "_machine_busy_s", lambda: float(next(busy_s)))
+    monkeypatch.setattr(interleave, "SETTLE_S", 0.01)
+    patience = interleave.Patience(0.05)
+    patience.settle()
+    assert patience.left_s <= 0
+    monkeypatch.setattr(interleave, "_machine_busy_s", lambda: 0.0)
+    patience = interleave.Patience(0.05)
+    patience.settle()
+    assert patience.left_s == 0.05
 
 
 def test_missing_package_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
