@@ -23,7 +23,7 @@ from edge.build.texts import SEQUENCE_TOKENS, visit_sample
 from edge.specs.profile import locate
 
 # For the choice of layers: this many sequences that GPTQ has not seen, the plain ones cut to so many tokens.
-CHOICE_SEQUENCES = 4
+CHOICE_SEQUENCES = 3
 CHOICE_PLAIN_TOKENS = 192
 SCORE_TOKENS = 256  # scored at once, against the memory of [tokens, vocabulary]
 
@@ -127,8 +127,8 @@ def _kl_measure(build: Build) -> Callable[[frozenset[int]], float]:
         for start in range(0, len(hidden), SCORE_TOKENS):
             # The source's logits are computed again each time: kept, they would be the build's largest matrix.
             rows = slice(start, start + SCORE_TOKENS)
-            source = log_softmax(reference.logits(source_states[rows]))
-            mixed = log_softmax(reference.logits(hidden[rows]))
+            both = log_softmax(reference.logits(np.concatenate([source_states[rows], hidden[rows]])))
+            source, mixed = np.split(both, 2)
             total += float((np.exp(source) * (source - mixed)).sum())
         # Six digits: log's last bits may differ between hosts, the comparison with the budget may not.
         return round(total / len(hidden), 6)
