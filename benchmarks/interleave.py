@@ -2,7 +2,7 @@
 
 What happens to the machine meanwhile hits all engines alike, so ratios are taken within a repetition. Only one engine
 computes at a time; the order turns by one place each repetition, so that no engine is always the first. A measurement
-that other processes disturbed is taken again.
+waits for a quiet machine, and is taken again if other processes disturbed it.
 """
 
 from __future__ import annotations
@@ -168,13 +168,14 @@ class _Running:
 def measure(variants: list[Variant], vocab_size: int, settings: Settings, say: Say) -> list[EngineRun]:
     """Every variant in its order; one that fails says why, the others go on."""
     running = {variant.engine: _start(variant) for variant in variants if not variant.reason}
+    patience = Patience(PATIENCE_S)
     try:
         for repetition in range(settings.load_repetitions):
             say(f"load {repetition + 1} of {settings.load_repetitions}")
             for one in _turned(running, repetition):
+                patience.settle()
                 _load(one, settings, keep=repetition + 1 == settings.load_repetitions)
         prompt = {"seed": settings.seed, "vocab_size": vocab_size}
-        patience = Patience(PATIENCE_S)
         for repetition in range(-1, settings.repetitions):  # the first one warms up and is not counted
             say("warm-up" if repetition < 0 else f"repetition {repetition + 1} of {settings.repetitions}")
             for action, size in _measurements():
