@@ -27,7 +27,8 @@ def quantity(value: float, unit: str) -> str:
     if abs(value) >= 100:
         text = f"{value:,.0f}"
     elif abs(value) >= 1:
-        text = f"{value:.1f}".removesuffix(".0")
+        # A ratio near 1 lives in its second decimal.
+        text = f"{value:.1f}".removesuffix(".0") if unit else f"{value:.3g}"
     else:
         text = f"{value:.4f}".rstrip("0").rstrip(".")
     return f"{text} {unit}".strip()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edge.build.cache import Cache
 from edge.build.line import BuildResult, build_bundle, report_path
 from edge.build.stages import STAGES
 from edge.bundle.first_key import own_key
@@ -107,7 +108,15 @@ def run_rebuild(bundle: Path, profile: Path | None, *, say: Say) -> None:
     with tempfile.TemporaryDirectory(prefix="edge-rebuild-") as folder:
         signer = own_key(store, None, "builder", say)
         try:
-            again = build_bundle(path, Path(folder) / opened.manifest.name, signer, progress=progress, gate=False)
+            again = build_bundle(
+                path,
+                Path(folder) / opened.manifest.name,
+                signer,
+                progress=progress,
+                gate=False,
+                # Sources may come from the cache, roundings not: they are what a rebuild is to show.
+                rounding_cache=Cache(Path(folder) / "cache"),
+            )
         finally:
             progress.end()
         if again.bundle.bundle_digest == opened.bundle_digest:

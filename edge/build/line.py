@@ -52,10 +52,12 @@ def build_bundle(
     progress: Progress = no_progress,
     cache: Cache | None = None,
     gate: bool = True,
+    rounding_cache: Cache | None = None,
 ) -> BuildResult:
     """Build the profile into `place`. Nothing that opens is there before the last step.
 
-    gate: False leaves the fidelity budget unchecked (for `rebuild`, which compares digests).
+    gate: False leaves the fidelity budget unchecked (for `rebuild`, which compares digests). rounding_cache: where
+    calibrated roundings are looked for and kept instead of `cache`.
     Errors: SpecError, SourceError, OfflineError, ResourceError, GateError; what stood at `place` stays.
     """
     profile = load_profile(profile_path)
@@ -69,7 +71,9 @@ def build_bundle(
     with contextlib.ExitStack() as stack:
         stack.enter_context(one_blas_thread())
         writer = stack.enter_context(BundleWriter(place))
-        build = Build(profile_path, profile, target, writer.folder, cache or Cache(cache_root()), progress, gate)
+        build = Build(
+            profile_path, profile, target, writer.folder, cache or Cache(cache_root()), progress, gate, rounding_cache
+        )
         stack.callback(lambda: build.checkpoint.close() if hasattr(build, "checkpoint") else None)
         try:
             for name, stage in STAGES if profile.export == "native" else OPTIMUM_STAGES:

@@ -48,7 +48,8 @@ def stage_round(build: Build) -> dict[str, Any]:
         "gptq": gptq,
         "formats": [[item.bits, item.block_size, item.symmetric] for item in formats],
     }
-    entry = build.cache.find("rounded", build.rounded_key)
+    cache = build.rounding_cache or build.cache
+    entry = cache.find("rounded", build.rounded_key)
     reused = entry is not None
     if entry is None:
         sequences = build.calibration.sequences
@@ -59,7 +60,7 @@ def stage_round(build: Build) -> dict[str, Any]:
             (folder / "costs.json").write_text(json.dumps([vars(cost) for cost in costs]))
             return build.rounded_key
 
-        entry = build.cache.store("rounded", fill)
+        entry = cache.store("rounded", fill)
     build.rounded = RoundedStore(entry.folder)
     build.costs = [LayerCost(**item) for item in json.loads(entry.path("costs.json").read_text())]
     return {"rounding": "gptq" if gptq else "rtn", "tokens": build.calibration.tokens, "from_cache": reused}
@@ -80,7 +81,8 @@ def stage_choose(build: Build) -> dict[str, Any]:
         "safety": SAFETY,
         "sequences": [list(ids) for ids in _choice_sequences(build)],
     }
-    entry = build.cache.find("choice", key)
+    cache = build.rounding_cache or build.cache
+    entry = cache.find("choice", key)
     if entry is None:
 
         def fill(folder: Path) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def stage_choose(build: Build) -> dict[str, Any]:
             (folder / "choice.json").write_text(json.dumps(vars(choice)))
             return key
 
-        entry = build.cache.store("choice", fill)
+        entry = cache.store("choice", fill)
     choice = json.loads(entry.path("choice.json").read_text())
     build.int8_layers = tuple(choice["int8_layers"])
     return {"int8_layers": list(build.int8_layers), "mean_kl": choice["mean_kl"], "chosen_by": "measurement"}

@@ -36,6 +36,8 @@ class Build:
     cache: Cache
     progress: Progress = no_progress
     gate: bool = True
+    # Where calibrated roundings are kept; None: with the sources.
+    rounding_cache: Cache | None = None
     checkpoint: Checkpoint = field(init=False)
     adapter_digest: str | None = None
     tokenizer: ChatTokenizer = field(init=False)
