@@ -14,6 +14,7 @@ from edge.build.checkpoint import adapter_digest
 from edge.bundle.keys import KeyStore
 from edge.bundle.manifest import Manifest
 from edge.bundle.open import OpenBundle, open_bundle
+from edge.clinical.note import NOTE_TASK
 from edge.errors import ExitStatus
 from edge.files import sha256_file
 from tests.build.checkpoint.conftest import write_gguf, write_wheel
@@ -58,7 +59,7 @@ def test_inspect(built: World) -> None:
     """If not: what is shown is not what is in the bundle."""
     bundle = opened(built)
     said = built.edge("inspect", "out/tiny", "--files").ok()
-    parts = ("on no device that is trusted here", "note (repetition_penalty 1.15")
+    parts = ("on no device that is trusted here", f"note (repetition_penalty {NOTE_TASK.sampler.repetition_penalty:g}")
     for part in (bundle.bundle_digest, bundle.behaviour_digest, *parts):
         assert part in said.out
     for entry in bundle.manifest.files:
