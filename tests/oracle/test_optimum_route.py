@@ -29,7 +29,7 @@ def test_facts(built: tuple[Path, OptimumFacts], gpt2: Path) -> None:
     place, facts = built
     assert (facts.family, facts.layers, facts.kv_heads, facts.head_dim) == ("gpt2", 2, 4, 16)
     assert (facts.vocab_size, facts.max_positions, facts.quantised_matrices) == (VOCAB_SIZE, 2048, 9)
-    assert facts.max_logit_difference < 1e-4
+    assert facts.max_logit_difference < 1e-5  # of the largest logit, as everywhere in the oracle
     assert facts.versions["torch"] == "2.13.0"
     source = OptimumSource(gpt2, digest="0" * 64, license_id="MIT")
     assert facts.check_config(source.config, "gpt2") == source.config
