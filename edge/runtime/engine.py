@@ -14,6 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edge.errors import InputError
+
 Logits = npt.NDArray[np.float32]
 TokenIds = Sequence[int] | npt.NDArray[np.int64]
 
@@ -26,6 +28,31 @@ def default_threads(cores: int | None = None) -> int:
     """
     available = cores if cores is not None else len(os.sched_getaffinity(0))
     return available - 1 if available >= 4 else max(1, available)
+
+
+def checked_step(
+    token_ids: TokenIds, wanted: Sequence[int], length: int, capacity: int, vocab_size: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(ids [1, n], wanted rows [m]) of one call of an engine, before anything is computed.
+
+    Errors: InputError for no tokens, a token outside the vocabulary (a quantised table would be read past its end
+    without an error) or a full context; ValueError for rows outside the call.
+    """
+    ids = np.ascontiguousarray(token_ids, dtype=np.int64).reshape(1, -1)
+    count = ids.shape[1]
+    if count == 0:
+        raise InputError("no tokens to read", mend="give a text that is not empty")
+    if ids.min() < 0 or ids.max() >= vocab_size:
+        raise InputError(f"a token is not one of the model's {vocab_size}", mend="use the bundle's own tokenizer")
+    if length + count > capacity:
+        raise InputError(
+            f"{length + count} tokens do not fit into the context of {capacity}",
+            mend="shorten the text or build with a larger context_tokens",
+        )
+    index = np.asarray(wanted, dtype=np.int64)
+    if len(index) and not 0 <= index.min() <= index.max() < count:
+        raise ValueError(f"wanted rows lie outside 0..{count - 1}")
+    return ids, index
 
 
 class Engine(Protocol):

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from edge.errors import BundleError, EdgeError, InputError, ResourceError
-from edge.runtime.engine import Logits, TokenIds, default_threads
+from edge.errors import BundleError, EdgeError, ResourceError
+from edge.runtime.engine import Logits, TokenIds, checked_step, default_threads
 
 MODEL_FILE = "model.onnx"
 
@@ -86,22 +86,8 @@ class OnnxEngine:
 
     def forward(self, token_ids: TokenIds, wanted: Sequence[int]) -> Logits:
         """See Engine.forward. The returned array is the caller's."""
-        ids = np.ascontiguousarray(token_ids, dtype=np.int64).reshape(1, -1)
-        count = ids.shape[1]
-        total = self._length + count
-        if count == 0:
-            raise InputError("no tokens to read", mend="give a text that is not empty")
-        if ids.min() < 0 or ids.max() >= self._vocab:
-            # A quantised table is read past its end without an error.
-            raise InputError(f"a token is not one of the model's {self._vocab}", mend="use the bundle's own tokenizer")
-        if total > self._capacity:
-            raise InputError(
-                f"{total} tokens do not fit into the context of {self._capacity}",
-                mend="shorten the text or build with a larger context_tokens",
-            )
-        index = np.asarray(wanted, dtype=np.int64)
-        if len(index) and not 0 <= index.min() <= index.max() < count:
-            raise ValueError(f"wanted rows lie outside 0..{count - 1}")
+        ids, index = checked_step(token_ids, wanted, self._length, self._capacity, self._vocab)
+        total = self._length + ids.shape[1]
         binding = self._binding
         binding.bind_cpu_input("input_ids", ids)
         binding.bind_cpu_input("seqlens_k", np.array([total - 1], dtype=np.int32))
