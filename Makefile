@@ -9,7 +9,7 @@ VISIT := profiles/data/clinical-sample/demo/visit.txt
 
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test lint bench clean strace
+.PHONY: demo test lint bench clean strace adapt quality
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "edge needs Python 3.11 as '$(PYTHON)'; name another with make PYTHON=..."; exit 1; }
@@ -63,6 +63,22 @@ SHAPE := all
 bench: $(VENV)/.ready .venv-peers/.ready .venv-genai/.ready
 	@test -d $(BUNDLE) || $(BIN)/edge build $(PROFILE)
 	.venv-peers/bin/python benchmarks/run_peers.py --shape $(SHAPE) --json build/peers.json
+
+.venv-adapt/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-adapt
+	.venv-adapt/bin/python -m pip install $(PIP_FLAGS) -e '.[adapt]'
+	@touch $@
+
+# Trains an adapter anew: make adapt RECIPE=profiles/recipes/reference-notes.yaml DATA=folder-of-the-data-sets
+RECIPE := profiles/recipes/reference-notes.yaml
+adapt: .venv-adapt/.ready
+	@test -n "$(DATA)" || { echo "name the folder of the data sets: make adapt DATA=..."; exit 1; }
+	.venv-adapt/bin/edge adapt $(RECIPE) --data $(DATA)
+
+# Every quality figure of the README: builds the base model and both reference models, asks all of them the same.
+quality: $(VENV)/.ready
+	@test -n "$(DATA)" || { echo "name the folder of the data sets: make quality DATA=..."; exit 1; }
+	$(BIN)/python benchmarks/run_quality.py --data $(DATA) --out build/quality
 
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache

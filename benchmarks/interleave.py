@@ -50,10 +50,10 @@ class Settings:
 class WorkerProcess:
     """One engine in its own process; answers are plain dicts, `error` or `missing` say why there is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, python: str = sys.executable) -> None:
         environment = os.environ | TELEMETRY_OFF | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.peers.worker"],
+            [python, "-m", "benchmarks.peers.worker"],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,

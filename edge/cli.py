@@ -204,6 +204,12 @@ def verify(bundle: Path, workload: str, json_path: Path | None, html_path: Path 
 @click.option("--temperature", type=float, help="0 is greedy.")
 @click.option("--top-p", type=float)
 @click.option("--seed", type=int)
+@click.option("--evidence", is_flag=True, help="Below each line of a note, the words of the visit it stands on.")
+@click.option("--json", "json", is_flag=True, help="Write the whole result as JSON.")
+@click.option("--candidates", help='Diagnoses to rank, as "Gout; Cellulitis"; without it: an open list.')
+@click.option("--eye", type=click.Choice(["OD", "OS", "OU"]), help="The eye that an ophthalmology question is about.")
+@click.option("--multiple", is_flag=True, help="A multiple-choice question may have several right letters.")
+@click.option("--answer", "answer_file", type=PATH, help="The answer to judge (task judge).")
 def run(bundle: Path, file: Path | None, task: str | None, force: bool, threads: int | None, **sampler: Any) -> None:
     """Run BUNDLE: draft from FILE with --task (- is stdin), or chat."""
     from edge.clinical.console import run_command
@@ -211,6 +217,68 @@ def run(bundle: Path, file: Path | None, task: str | None, force: bool, threads:
     status = run_command(bundle, file, task, force=force, threads=threads, options=sampler)
     if status:
         sys.exit(status)
+
+
+@cli.command()
+@click.argument("bundle", type=PATH)
+@click.argument("suite", required=False)
+@click.option("--suite", "suite_option", metavar="SUITE", help="notes, diagnosis, ophthalmology or judge.")
+@click.option("--data", "data_path", type=PATH, required=True, help="A file in the suite's form.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N cases of the file.")
+@click.option("--split", type=click.Choice(["all", "train", "valid", "test"]), default="all", show_default=True,
+              help="A part of edge's own split of DxBench.")  # fmt: skip
+@click.option("--json", "json_path", type=PATH, help="Write the result as JSON.")
+@click.option("--html", "html_path", type=PATH, help="Write the report as one HTML file.")
+@click.option("--baseline", "baseline_path", type=PATH, help="A result of another build, to compare in pairs.")
+@click.option("--margin", "margins", multiple=True, metavar="METRIC=X", help="Non-inferiority against the baseline.")
+@click.option("--keep-outputs", type=PATH, help="Keep the generated texts in this folder (0600).")
+@click.option("--outputs", type=PATH, help="Score outputs that were kept, do not generate.")
+@click.option("--bertscore", type=PATH, help="Folder of a BERTScore model; without it: not measured.")
+@click.option("--bleurt", type=PATH, help="Folder of a BLEURT model; without it: not measured.")
+@click.option("--samples", type=click.IntRange(min=1), help="Times each case is asked (3 for k = 3).")
+@click.option("--fresh", is_flag=True, help="Forget what an interrupted run of the same kind has done.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Override the profile's threads.")
+@click.option("--checked/--unchecked", default=True, help="Notes: with the fact check, or the model's own lines.")
+@click.option("--constrained/--unconstrained", default=True, help="Notes: with the grammar, or without.")
+def evaluate(
+    bundle: Path, suite: str | None, suite_option: str | None, data_path: Path, json_path: Path | None,
+    html_path: Path | None, baseline_path: Path | None, **options: Any,
+) -> None:  # fmt: skip
+    """Measure the quality of BUNDLE on a data set: SUITE is notes, diagnosis, ophthalmology or judge."""
+    from edge.evaluate.console import evaluate_command
+
+    name = suite or suite_option
+    if name is None:
+        raise click.UsageError("name a suite: notes, diagnosis, ophthalmology or judge")
+    if not evaluate_command(
+        bundle, name, data_path, json_path=json_path, html_path=html_path, baseline_path=baseline_path, **options
+    ):
+        sys.exit(ExitStatus.GATE)
+
+
+@cli.command()
+@click.argument("recipe", type=PATH)
+@click.option("--data", type=PATH, help="The folder of the data sets that the recipe names.")
+@click.option("--out", type=PATH, help="Where the adapter goes (default: the recipe's output).")
+@click.option("--resume/--fresh", default=True, show_default=True, help="Go on with a run of this recipe, or anew.")
+@click.option("--minutes", type=click.FloatRange(0), help="Stop and save after so long; the same command goes on.")
+@click.option("--dry-run", is_flag=True, help="Parameters, memory, steps and time; no weights are needed.")
+@click.option("--tokens-per-second", type=click.FloatRange(0, min_open=True), help="For the time of --dry-run.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Override the recipe's threads.")
+@click.option("--device", help="cpu, cuda or cuda:N (default: a GPU where there is one).")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def adapt(
+    recipe: Path, data: Path | None, out: Path | None, resume: bool, dry_run: bool, tokens_per_second: float | None,
+    as_json: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Train the adapter that RECIPE describes; resumable, from data to a folder with a data card."""
+    from edge.adapt.console import run_adapt, run_dry
+
+    if dry_run:
+        click.echo(run_dry(recipe, data, tokens_per_second, as_json=as_json))
+        return
+    runs = BUILD_FOLDER / "adapt"
+    click.echo(run_adapt(recipe, data, out, run_folder=runs, say=say, as_json=as_json, fresh=not resume, **options))
 
 
 def main() -> None:

@@ -19,9 +19,14 @@ ROOMS: dict[str, frozenset[str]] = {
     "bundle": frozenset({"specs"}),
     "runtime": frozenset({"bundle", "device"}),
     "clinical": frozenset({"runtime", "bundle", "device"}),
-    "bench": frozenset({"runtime", "bundle", "device"}),
+    # The harness runs the tasks' own golden cases and the clinical gate.
+    "bench": frozenset({"runtime", "bundle", "device", "clinical"}),
     # The build reads its own artefact through the runtime (fidelity, tokenizer) and writes the clinical prompts.
     "build": frozenset({"specs", "bundle", "runtime", "clinical"}),
+    "evaluate": frozenset({"clinical", "runtime", "bundle", "device"}),
+    # Training reads the same checkpoints as the build, the prompts of the device, the split of the evaluation, and
+    # draws its plot with the harness's pure SVG helper.
+    "adapt": frozenset({"specs", "build", "clinical", "runtime", "evaluate", "bench"}),
 }
 DEVICE_ROOMS = ("device", "bundle", "runtime", "clinical", "bench")
 BUILD_ONLY = {"torch", "transformers", "onnx", "onnx_ir", "gguf", "safetensors", "huggingface_hub", "cyclonedx", "peft"}

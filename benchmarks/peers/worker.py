@@ -1,8 +1,8 @@
 """The process that holds one engine: JSON requests on standard input, one JSON answer each on standard output.
 
 Requests: load {engine, path, threads, context_tokens, options} · prefill {tokens, seed, vocab_size} · decode
-{context_tokens, steps, seed, vocab_size} · memory {} · close {}. It imports nothing that its engine does not need, so
-that its memory is the engine's. It ends when its standard input closes.
+{context_tokens, steps, seed, vocab_size} · answer {prompt, new_tokens} · memory {} · close {}. It imports nothing that
+its engine does not need, so that its memory is the engine's. It ends when its standard input closes.
 """
 
 from __future__ import annotations
@@ -84,6 +84,16 @@ class Worker:
             took_s.append(time.perf_counter() - start_s)
         self.peer.rewind(len(wanted))
         return {"seconds": sum(took_s), "steps_s": took_s}
+
+    def answer(self, prompt: list[int], new_tokens: int) -> dict[str, Any]:
+        """Read a prompt from an empty cache and write so many tokens after it, greedy, whatever they are."""
+        self._prompt = []
+        start_s = time.perf_counter()
+        tokens = [self.peer.prefill(prompt)]
+        first_s = time.perf_counter()
+        while len(tokens) < new_tokens:
+            tokens.append(self.peer.decode_step(tokens[-1]))
+        return {"seconds": time.perf_counter() - start_s, "ttft_s": first_s - start_s, "tokens": tokens}
 
     def memory(self) -> dict[str, Any]:
         """See memory_bytes."""

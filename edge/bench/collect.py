@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge.bench.bandwidth import BandwidthCheck, BandwidthReading, bytes_read_per_token, check_bandwidth
+from edge.bench.clinical_gate import SelfTest, SuiteScores
 from edge.bench.golden import GoldenOutcome
 from edge.bench.measure import SUSTAINED_CONTEXT_TOKENS, SUSTAINED_CYCLE_TOKENS, fitting
 from edge.bench.memory import MemorySample, MemoryUse, Rollup, memory_use
@@ -241,4 +242,22 @@ def golden(events: Events) -> GoldenOutcome | None:
         outcome = dataclass_from_plain(GoldenOutcome, event["outcome"], "golden")
         if isinstance(outcome, GoldenOutcome):
             return outcome
+    return None
+
+
+def self_test(events: Events) -> SelfTest | None:
+    """The clinical self-test; None when the bundle has no cases."""
+    for event in events.all("self_test"):
+        outcome = dataclass_from_plain(SelfTest, event["outcome"], "self_test")
+        if isinstance(outcome, SelfTest):
+            return outcome
+    return None
+
+
+def suite(events: Events) -> SuiteScores | None:
+    """The clinical suite's scores; None when the bundle has none."""
+    for event in events.all("suite"):
+        scores = dataclass_from_plain(SuiteScores, event["scores"], "suite")
+        if isinstance(scores, SuiteScores):
+            return scores
     return None

@@ -5,8 +5,9 @@ Rules
 - A budget that could have been measured and was not (its prompt does not fit, its phase did not run) fails.
   Two may stay open without failing: the sustained floor, whose budget may ask for a longer run than a quick
   verify makes, and fidelity, which is measured where the bundle is built.
-- Some checks need no budget and always hold: golden cases, the decode path, the bandwidth rule, and measured
-  memory against the manifest's prediction.
+- Some checks need no budget and always hold: golden cases, the decode path, the clinical self-test of a bundle that
+  has one, the bandwidth rule, and measured memory against the manifest's prediction.
+- The clinical budget is held by the lower confidence bound, never by the mean (edge.bench.clinical_gate).
 - Speeds are judged by the median of their repetitions; decode by the slowest context that was measured.
 """
 
@@ -16,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from edge.bench.clinical_gate import BUDGET_KEYS as CLINICAL_KEYS
+from edge.bench.clinical_gate import SuiteScores, non_inferiority
 from edge.bench.result import BenchResult
 from edge.bench.words import quantity
 from edge.errors import BundleError
@@ -29,6 +32,7 @@ PREDICTION_RATIO_MAX = 1.10
 BUDGET_KEYS = frozenset(
     {
         "fidelity",
+        "clinical",
         "disk_bytes_max",
         "load_ms_max",
         "peak_rss_bytes_max",
@@ -118,6 +122,28 @@ def number_of(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
+def check_clinical(budget: Mapping[str, Any], scores: SuiteScores | None) -> Check:
+    """Non-inferiority of this build to its fp32 source on the suite. Errors: BundleError for an unknown key."""
+    unknown = sorted(set(budget) - CLINICAL_KEYS)
+    if unknown:
+        raise BundleError(f"clinical budget '{unknown[0]}' is not known", mend="update edge on this device")
+    suite, margin, least = str(budget["suite"]), float(budget["margin"]), int(budget["cases_min"])
+    title = f"{suite} suite, build minus fp32 source, lower bound"
+    check = Check("clinical", title, None, -margin, "points", True, "failed")
+    if scores is None or scores.suite != suite:
+        return replace(check, reason=f"the bundle has no {suite} suite")
+    if len(scores.ids) < least:
+        return replace(check, reason=f"{len(scores.ids)} cases, the budget wants {least}")
+    found = non_inferiority(scores.source, scores.build, margin, float(budget["confidence"]))
+    told = (
+        f"{scores.metric} in {found.cases} cases: source {quantity(found.source_mean, 'share')}, "
+        f"build {quantity(found.build_mean, 'share')}, difference {quantity(found.difference, 'points')} "
+        f"[{quantity(found.low, 'points')}, {quantity(found.high, 'points')}] at {found.confidence:.0%} one-sided, "
+        f"margin {quantity(margin, 'points').removeprefix('+')}"
+    )
+    return replace(check, measured=found.low, outcome="passed" if found.holds else "failed", reason=told)
+
+
 def check_ttft(budget: Mapping[str, Any], result: BenchResult) -> Check:
     """TTFT at the budget's prompt length, which the runner adds to the workload."""
     tokens = int(budget["prompt_tokens"])
@@ -166,6 +192,8 @@ def check_budgets(
         checks.append(check_sustained(budgets["sustained"], result))
     if budgets.get("fidelity") is not None:
         checks += check_fidelity(budgets["fidelity"], fidelity)
+    if budgets.get("clinical") is not None:
+        checks.append(check_clinical(budgets["clinical"], result.suite))
     return checks
 
 
@@ -180,6 +208,10 @@ def check_always(result: BenchResult) -> list[Check]:
         agreed, least = result.golden.top1_agreement, result.golden.rule_top1_min
         reason = result.golden.reason
         checks.append(Check("golden", "golden cases", agreed, least, "share", True, outcome, reason))
+    if result.self_test is not None:
+        held: Outcome = "passed" if result.self_test.passed else "failed"
+        told = result.self_test.reason
+        checks.append(Check("clinical_golden", "clinical self-test", None, None, "", True, held, told))
     if result.bandwidth is None:
         missing = "no decode speed was measured"
         checks.append(Check("bandwidth", "bandwidth rule", None, None, "", False, "failed", missing))

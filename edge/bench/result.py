@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.bench.bandwidth import BandwidthCheck
+from edge.bench.clinical_gate import SelfTest, SuiteScores
 from edge.bench.golden import GoldenOutcome
 from edge.bench.memory import MemoryUse
 from edge.bench.plain import dataclass_from_plain
@@ -20,7 +21,7 @@ from edge.bench.source_fidelity import SourceFidelity
 from edge.bench.statistics import Spread
 from edge.errors import BundleError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: self_test and suite
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ class Prediction:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """One run; see the classes of its fields. measured_at: RFC 3339, UTC."""
+    """One run; see the classes of its fields. measured_at: RFC 3339, UTC. self_test, suite: None where the bundle has
+    no clinical cases, no clinical suite."""
 
     schema_version: int
     measured_at: str
@@ -168,6 +170,8 @@ class BenchResult:
     bandwidth: BandwidthCheck | None
     golden: GoldenOutcome | None
     fidelity: SourceFidelity | None
+    self_test: SelfTest | None
+    suite: SuiteScores | None
     skipped: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:

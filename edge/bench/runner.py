@@ -321,5 +321,7 @@ def run_bench(
         bandwidth=collect.bandwidth(decode, readings, facts.model_bytes, manifest.decoder, job.workload.decode_tokens),
         golden=collect.golden(events),
         fidelity=collect.fidelity(events),
+        self_test=collect.self_test(events),
+        suite=collect.suite(events),
         skipped=tuple(str(event["reason"]) for event in events.all("skipped")),
     )

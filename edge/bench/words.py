@@ -17,13 +17,18 @@ LEDGER_WORDS = {
 
 
 def quantity(value: float, unit: str) -> str:
-    """A number with its unit for a person: two or three digits, bytes in MB or GB, shares in per cent."""
+    """A number with its unit for a person: two or three digits, bytes in MB or GB, shares in per cent.
+
+    points: a difference of shares, in percentage points.
+    """
     if unit == "bytes":
         return f"{value / 1e9:.2f} GB" if abs(value) >= 1e9 else f"{value / 1e6:.1f} MB"
     if unit == "bytes/s":
         return f"{value / 1e9:.1f} GB/s"
     if unit == "share":
         return f"{value:.1%}"
+    if unit == "points":
+        return f"{100 * value:+.2f} points"
     if abs(value) >= 100:
         text = f"{value:,.0f}"
     elif abs(value) >= 1:
@@ -83,6 +88,11 @@ def headline(result: BenchResult) -> tuple[tuple[str, str, str], ...]:
         tiles.append(("Decode", value, f"with {slowest.context_tokens} tokens read"))
     memory = result.memory
     tiles.append(("Peak memory", quantity(memory.peak_rss_bytes, "bytes"), f"{memory.samples:,} samples"))
+    if result.suite is not None and result.suite.ids:
+        build = sum(result.suite.build) / len(result.suite.build)
+        source = sum(result.suite.source) / len(result.suite.source)
+        what = f"{result.suite.suite} suite, {result.suite.metric}; source {quantity(source, 'share')}"
+        tiles.append(("Clinical", quantity(build, "share"), what))
     tiles.append(("Load", quantity(result.load.load_ms.median, "ms"), "tokenizer and model"))
     if result.sustained is not None:
         run = result.sustained

@@ -5,7 +5,7 @@ its standard input closes, so it never outlives the process that started it. Tim
 `end` are of the monotonic clock, which all processes of a machine share.
 
 Events, in order: started, step..., loaded, skipped..., prefill/decode..., window..., sustained, measured,
-golden, fidelity, load..., done; or error, after which nothing comes.
+golden, fidelity, self_test, suite, load..., done; or error, after which nothing comes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from edge.bench.clinical_gate import ClinicalFiles, load_clinical, run_self_test, run_suite
 from edge.bench.golden import load_golden, run_golden
 from edge.bench.measure import Emit, Speeds, Steps, count_steps, fitting
 from edge.bench.memory import high_water_bytes
@@ -32,6 +33,9 @@ from edge.bench.source_fidelity import measure_source_fidelity
 from edge.bench.workload import Workload, parse_workload
 from edge.errors import BundleError, EdgeError, ExitStatus, ResourceError
 from edge.runtime.engine import Engine
+
+if TYPE_CHECKING:
+    from edge.runtime.text import ChatTokenizer
 
 JOB_VERSION = 1
 VERSIONED = ("edge-kit", "numpy", "onnxruntime")
@@ -103,18 +107,18 @@ class Loader:
     def __init__(self, job: Job, factory: EngineFactory) -> None:
         self._job, self._factory = job, factory
         self._folder = Path(job.bundle_folder)
-        self._tokenizer: object = None
+        self.tokenizer: ChatTokenizer | None = None
 
     def load(self) -> tuple[Engine, float]:
         """An engine, and the milliseconds that it and the tokenizer took to load.
 
-        The tokenizer is kept although nothing is encoded: its memory is part of what a task takes.
+        The tokenizer is kept although no speed needs it: its memory is part of what a task takes.
         """
         start_s = time.perf_counter()
         if (self._folder / "tokenizer").is_dir():
             from edge.runtime.text import ChatTokenizer
 
-            self._tokenizer = ChatTokenizer(self._folder / "tokenizer")
+            self.tokenizer = ChatTokenizer(self._folder / "tokenizer")
         engine = self._factory(
             self._folder / "model", threads=self._job.threads, context_tokens=self._job.context_tokens
         )
@@ -126,7 +130,8 @@ def work(job: Job, factory: EngineFactory, emit: Emit) -> None:
     golden_path = Path(job.bundle_folder) / "golden" / "cases.json"
     golden = load_golden(golden_path) if job.golden else None
     cases = len(golden.cases) if golden else 0
-    steps = Steps(emit, 1 + count_steps(job.workload, job.context_tokens, cases))
+    asked = load_clinical(golden_path.parent) if job.golden else ClinicalFiles((), None)
+    steps = Steps(emit, 1 + asked.steps + count_steps(job.workload, job.context_tokens, cases))
     loader = Loader(job, factory)
 
     steps.begin("load")
@@ -135,7 +140,7 @@ def work(job: Job, factory: EngineFactory, emit: Emit) -> None:
     try:
         # The engine may hold less than was asked for: a model is built for one context.
         prompts, contexts, skipped = fitting(job.workload, engine.context_tokens)
-        steps.total = 1 + count_steps(job.workload, engine.context_tokens, cases)
+        steps.total = 1 + asked.steps + count_steps(job.workload, engine.context_tokens, cases)
         for reason in skipped:
             emit({"event": "skipped", "reason": reason})
         speeds = Speeds(engine, job.workload, chunk_tokens=job.prefill_chunk_tokens, emit=emit, steps=steps)
@@ -147,6 +152,7 @@ def work(job: Job, factory: EngineFactory, emit: Emit) -> None:
             opinions = golden_path.with_name("source.json")
             if opinions.exists():
                 emit({"event": "fidelity", "measured": asdict(measure_source_fidelity(engine, golden, opinions))})
+            clinical(asked, job, engine, loader.tokenizer, steps)
     finally:
         engine.close()
     del engine, speeds
@@ -158,6 +164,19 @@ def work(job: Job, factory: EngineFactory, emit: Emit) -> None:
         del again
         emit({"event": "load", "ms": load_ms})
     emit({"event": "done"})
+
+
+def clinical(asked: ClinicalFiles, job: Job, engine: Engine, tokenizer: ChatTokenizer | None, steps: Steps) -> None:
+    """The self-test and the suite of a bundle that has them; after all that is measured, for they load the tasks."""
+    if asked.cases:
+        if tokenizer is None:
+            raise BundleError("has clinical cases and no tokenizer", where=job.bundle_folder, mend="build it again")
+        folder, chunk = Path(job.bundle_folder), job.prefill_chunk_tokens
+        tested = run_self_test(asked, folder, engine, tokenizer, chunk, steps.begin)
+        steps.emit({"event": "self_test", "outcome": asdict(tested)})
+    if asked.suite is not None:
+        steps.begin("clinical suite")
+        steps.emit({"event": "suite", "scores": asdict(run_suite(asked.suite, engine))})
 
 
 @contextlib.contextmanager

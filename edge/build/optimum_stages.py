@@ -11,6 +11,8 @@ import shutil
 from typing import Any
 
 import edge.privacy  # noqa: F401
+from edge.build.clinical_golden import write_clinical
+from edge.build.clinical_suite import force_engine
 from edge.build.fidelity import fidelity_failures, gate_fidelity
 from edge.build.golden import golden_sequences
 from edge.build.optimum_checks import golden_of_engines, measure_engines
@@ -133,6 +135,16 @@ def stage_optimum_describe(build: Build) -> dict[str, Any]:
     return made
 
 
+def stage_optimum_clinical(build: Build) -> dict[str, Any]:
+    """As for every bundle; the fp32 build of this route speaks for the source."""
+    source, built = _engines(build)
+    try:
+        return write_clinical(build, built, lambda seen: force_engine(source, seen))
+    finally:
+        source.close()
+        built.close()
+
+
 def stage_optimum_fidelity(build: Build) -> dict[str, Any]:
     """int8 against the same route's fp32; the profile's budget decides. Removes the fp32 build."""
     text = build.profile.fidelity_text
@@ -158,5 +170,6 @@ OPTIMUM_STAGES: tuple[tuple[str, Stage], ...] = (
     ("export", stage_optimum_export),
     ("golden", stage_optimum_golden),
     ("describe", stage_optimum_describe),
+    ("clinical", stage_optimum_clinical),
     ("fidelity", stage_optimum_fidelity),
 )

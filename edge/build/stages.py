@@ -1,6 +1,6 @@
 """The stages of the build line, in order.
 
-    sources -> tokenizer -> round -> choose -> export -> golden -> describe -> fidelity -> seal
+    sources -> tokenizer -> round -> choose -> export -> golden -> describe -> clinical -> fidelity -> seal
 
 Every stage takes the Build, does one job, and returns what it made as plain JSON (line.py runs them and seals).
 """
@@ -16,6 +16,8 @@ import edge
 import edge.privacy
 from edge.build.card import model_card
 from edge.build.checkpoint import open_checkpoint, with_adapter
+from edge.build.clinical_golden import CONTEXT_TOKENS, write_clinical
+from edge.build.clinical_suite import force_source
 from edge.build.export import check_native, export_native
 from edge.build.fidelity import GREEDY_NEW_TOKENS, fidelity_failures, gate_fidelity, measure_fidelity, worst_matrices
 from edge.build.golden import golden_sequences, make_golden
@@ -27,18 +29,17 @@ from edge.build.reference import MATRICES
 from edge.build.rounding import stage_choose, stage_round
 from edge.build.sbom import build_sbom, runtime_libraries
 from edge.build.state import Build
+from edge.build.tasks import task_files, task_sampler
 from edge.build.texts import read_texts, visit_sample
-from edge.clinical.note import NOTE_TASK, Task
 from edge.errors import ResourceError, SourceError
 from edge.files import sha256_file
 from edge.runtime.onnx_engine import OnnxEngine
 from edge.runtime.text import ChatTokenizer
 from edge.specs.profile import locate
 
-TASKS: dict[str, Task] = {"note": NOTE_TASK}
 ACCURACY_LEVEL = 4
 GRAPH_CONTRACT = "edge-decoder-1"
-FEATURES = ("onnx-decoder-1", "chat-template-1", "tasks-1", "golden-1")
+FEATURES = ("onnx-decoder-1", "chat-template-1", "tasks-2", "golden-1")
 
 
 def stage_sources(build: Build) -> dict[str, Any]:
@@ -125,8 +126,12 @@ def stage_describe(build: Build) -> dict[str, Any]:
     profile, checkpoint = build.profile, build.checkpoint
     tasks = build.folder / "tasks"
     tasks.mkdir()
+    samplers = {}
     for name in profile.tasks:
-        (tasks / f"{name}.json").write_bytes(TASKS[name].to_bytes())
+        files = task_files(name)
+        samplers[name] = task_sampler(name, files)
+        for file, data in sorted(files.items()):
+            (tasks / file).write_bytes(data)
     layers = list(build.int8_layers) if profile.quantisation.scheme == "mixed" else None
     predicted = plan(profile, build.target, checkpoint.config, int8_layers=layers)
     base = {"source": profile.resolved()["model"]["source"], "digest": checkpoint.digest, "license": checkpoint.license}
@@ -149,7 +154,7 @@ def stage_describe(build: Build) -> dict[str, Any]:
             "graph": GRAPH_CONTRACT,
             "accuracy_level": ACCURACY_LEVEL,
         },
-        "sampler": {name: TASKS[name].sampler.to_json() for name in profile.tasks},
+        "sampler": samplers,
         "tools": {
             "edge-kit": edge.__version__,
             **{name: importlib.metadata.version(name) for name in ("gguf", "numpy", "onnx-ir", "tokenizers")},
@@ -186,6 +191,15 @@ def _card(build: Build, quantisation: dict[str, Any]) -> bytes:
     )
 
 
+def stage_clinical(build: Build) -> dict[str, Any]:
+    """The clinical self-test through the engine that ships, and the source's scores on the gate's suite."""
+    engine = OnnxEngine(build.folder / "model", context_tokens=min(build.profile.context_tokens, CONTEXT_TOKENS))
+    try:
+        return write_clinical(build, engine, lambda seen: force_source(build.checkpoint, seen, build.progress))
+    finally:
+        engine.close()
+
+
 def stage_fidelity(build: Build) -> dict[str, Any]:
     """The build as its engine computes it against its source; the profile's budget decides."""
     text = build.profile.fidelity_text
@@ -219,5 +233,6 @@ STAGES: tuple[tuple[str, Stage], ...] = (
     ("export", stage_export),
     ("golden", stage_golden),
     ("describe", stage_describe),
+    ("clinical", stage_clinical),
     ("fidelity", stage_fidelity),
 )

@@ -6,9 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.clinical.note import NOTE_TASK, note_messages
+from edge.clinical.note_prompt import part_messages
+from edge.clinical.parts import clean
 from edge.errors import SourceError
-from edge.runtime.text import ChatTokenizer
+from edge.runtime.text import ChatTokenizer, Message
 
 SEQUENCE_TOKENS = 512
 TASK_OPENING_CHARACTERS = 600
@@ -97,7 +98,8 @@ def task_sequence(
     transcript, note = visit_parts(text)
     start = turn * opening_characters
     opening = transcript[start : start + opening_characters].rsplit(" ", 1)[0]
-    prompt = tokenizer.encode_chat(note_messages(NOTE_TASK, opening))
+    asked = part_messages("\n".join(filter(None, map(clean, opening.splitlines()))))
+    prompt = tokenizer.encode_chat([Message(item["role"], item["content"]) for item in asked])
     written = tokenizer.encode_text(note)[turn * note_tokens : (turn + 1) * note_tokens]
     return [*prompt, *written], len(prompt)
 

@@ -39,6 +39,7 @@ KNOWN_FEATURES = frozenset(
         "onnx-decoder-1",  # model/ is one ONNX graph with the input contract of runtime["graph"]
         "chat-template-1",  # tokenizer/ carries tokenizer.json and chat_template.jinja
         "tasks-1",  # tasks/ holds prompts and JSON schemas of clinical tasks
+        "tasks-2",  # and their grammars and the digests of their rules; golden/clinical.json is their self-test
         "golden-1",  # golden/ holds cases with the tokens that this build must produce
     }
 )

@@ -5,6 +5,7 @@ What the model wrote goes to stdout and nothing else does; labels, notices and f
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ WORDS = {
     "stop": "Done in {seconds:.0f} s. Check each item.",
     "length": "Stopped at the length limit after {seconds:.0f} s. The draft may be incomplete.",
     "context": "Stopped because the model's context is full. The draft is incomplete.",
+    "constraint": "Stopped: nothing more fits the form. The draft may be incomplete.",
     "cancelled": "Stopped. Partial result, not for use.",
 }
 
@@ -93,25 +95,14 @@ def printable(text: str) -> str:
 
 def _stream(session: Session, ids: list[int], sampler: SamplerSettings, limit: int) -> tuple[str, Finished]:
     """Print the answer as it comes; Ctrl-C stops within one step."""
-    stopped = False
     pieces: list[str] = []
     finished: Finished | None = None
     reading = False
 
-    def cancelled() -> bool:
-        return stopped
-
-    import signal
-
-    def on_interrupt(_number: int, _frame: object) -> None:
-        nonlocal stopped
-        stopped = True
-
-    previous = signal.signal(signal.SIGINT, on_interrupt)
-    try:
+    with _Interrupt() as interrupt:
         if os.environ.get("EDGE_TRACE_START"):
             say("reading")
-        for event in session.stream(ids, sampler=sampler, max_new_tokens=limit, cancelled=cancelled):
+        for event in session.stream(ids, sampler=sampler, max_new_tokens=limit, cancelled=lambda: interrupt.asked):
             if isinstance(event, PrefillStep) and sys.stderr.isatty():
                 reading = True
                 sys.stderr.write(f"\rReading {event.done_tokens}/{event.total_tokens} tokens ")
@@ -125,8 +116,6 @@ def _stream(session: Session, ids: list[int], sampler: SamplerSettings, limit: i
                 sys.stdout.flush()
             elif isinstance(event, Finished):
                 finished = event
-    finally:
-        signal.signal(signal.SIGINT, previous)
     sys.stdout.write("\n")
     if finished is None:
         raise InputError("the model wrote nothing", mend="run `edge verify` on this bundle")
@@ -134,14 +123,22 @@ def _stream(session: Session, ids: list[int], sampler: SamplerSettings, limit: i
 
 
 def _draft(session: Session, name: str, transcript: str, options: Mapping[str, Any]) -> int:
+    from edge.clinical.differential_console import SCORED_TASKS, run_scored
+
+    if name in SCORED_TASKS and (session.folder / "tasks" / f"{name}.json").is_file():
+        answer = options.get("answer_file")
+        judged = decode_transcript(_read(Path(answer)), str(answer)) if answer else None
+        return run_scored(session, name, transcript, {**options, "answer": judged})
     task = read_task(session.folder, name)
+    manifest = session.bundle.manifest
+    say(f"{LABEL} [{manifest.name}, behaviour {session.bundle.behaviour_digest[:12]}]")
+    if task.part_words:
+        return _note(session, transcript, options)
     sampler = _sampler(task.sampler, options)
     limit = int(options.get("max_new_tokens") or task.max_new_tokens)
     prompt = note_prompt(task, transcript, session.tokenizer, session.engine.context_tokens - limit)
     if prompt.notice:
         say(prompt.notice)
-    manifest = session.bundle.manifest
-    say(f"{LABEL} [{manifest.name}, behaviour {session.bundle.behaviour_digest[:12]}]")
     sys.stdout.write(task.answer_prefix)
     _, finished = _stream(session, list(prompt.token_ids), sampler, limit)
     say(WORDS[finished.reason].format(seconds=finished.elapsed_ms / 1000))
@@ -151,6 +148,61 @@ def _draft(session: Session, name: str, transcript: str, options: Mapping[str, A
         f"wrote {finished.new_tokens} tokens" + (f" at {speed:.0f} tok/s" if speed else "")
     )
     return int(ExitStatus.INTERRUPTED) if finished.reason == "cancelled" else int(ExitStatus.OK)
+
+
+def _note(session: Session, transcript: str, options: Mapping[str, Any]) -> int:
+    """The note, part by part: progress and rules to stderr, the note to stdout; Ctrl-C stops within one step."""
+    from edge.clinical.drafting import PartStarted, draft_events
+    from edge.clinical.note_draft import NoteDraft, NoteLine, shown_text
+
+    draft: NoteDraft | None = None
+    live = sys.stderr.isatty()
+    with _Interrupt() as interrupt:
+        if os.environ.get("EDGE_TRACE_START"):
+            say("reading")
+        for event in draft_events(session, transcript, cancelled=lambda: interrupt.asked, options=options):
+            if isinstance(event, PartStarted) and live:
+                sys.stderr.write(f"\rReading part {event.index + 1} of {event.count} ")
+                sys.stderr.flush()
+            elif isinstance(event, NoteLine) and live:
+                sys.stderr.write(f"\r{printable(f'{event.section}: {event.text}')}\n")
+            elif isinstance(event, NoteDraft):
+                draft = event
+    if draft is None:
+        raise InputError("the model wrote nothing", mend="run `edge verify` on this bundle")
+    for line in draft.told():
+        say(line)
+    text = json.dumps(draft.to_json(), ensure_ascii=False) if options.get("json") else ""
+    text = text or shown_text(draft, evidence=bool(options.get("evidence")))
+    sys.stdout.write((printable(text) if sys.stdout.isatty() else text) + "\n")
+    figures = draft.figures
+    say(WORDS["cancelled" if draft.cancelled else "stop"].format(seconds=figures.elapsed_ms / 1000))
+    say(
+        f"read {figures.prompt_tokens} tokens in {figures.parts} parts, wrote {figures.new_tokens} tokens"
+        + (f"; {figures.drafting}" if figures.drafting else "")
+    )
+    return int(ExitStatus.INTERRUPTED) if draft.cancelled else int(ExitStatus.OK)
+
+
+class _Interrupt:
+    """Ctrl-C as a flag while the model writes."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> _Interrupt:
+        import signal
+
+        self._before = signal.signal(signal.SIGINT, self._on)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        signal.signal(signal.SIGINT, self._before)
+
+    def _on(self, _number: int, _frame: object) -> None:
+        self.asked = True
 
 
 def _typed_line() -> str:

@@ -8,8 +8,8 @@ possible. An engine is not thread-safe; one thread calls it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from edge.errors import InputError
 
 Logits = npt.NDArray[np.float32]
 TokenIds = Sequence[int] | npt.NDArray[np.int64]
+Forward = Callable[[TokenIds, Sequence[int]], Logits]
 
 
 def default_threads(cores: int | None = None) -> int:
@@ -86,3 +87,44 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free the model and the cache."""
         ...
+
+
+@runtime_checkable
+class ExactEngine(Engine, Protocol):
+    """An engine whose results need not depend on how many tokens it reads at once."""
+
+    def forward_exact(self, token_ids: TokenIds, wanted: Sequence[int]) -> Logits:
+        """As `forward`, with logits and cache bit for bit the same however a text is cut into calls of it."""
+        ...
+
+
+@runtime_checkable
+class PrefixEngine(Engine, Protocol):
+    """An engine whose cache can be taken out and put back."""
+
+    @property
+    def held_ids(self) -> npt.NDArray[np.int64]:
+        """The tokens in the cache, [length]; a copy."""
+        ...
+
+    @property
+    def state_version(self) -> str:
+        """What a saved cache depends on beside the model: backend and its version, kind of machine."""
+        ...
+
+    def prefix_shape(self, length: int) -> tuple[int, ...]:
+        """Shape of what `save_prefix(length)` gives."""
+        ...
+
+    def save_prefix(self, length: int) -> npt.NDArray[np.float32]:
+        """Keys and values of the first `length` tokens; a copy. Errors: ValueError when there are not so many."""
+        ...
+
+    def load_prefix(self, token_ids: TokenIds, state: npt.NDArray[np.floating]) -> None:
+        """Hold `token_ids` and nothing else, as if they had just been read. Errors: ValueError for another shape."""
+        ...
+
+
+def forward_of(engine: Engine, *, exact: bool) -> Forward:
+    """`forward_exact` where it is wanted and there is one, else `forward`."""
+    return engine.forward_exact if exact and isinstance(engine, ExactEngine) else engine.forward

@@ -10,6 +10,7 @@ import edge.privacy  # noqa: F401  isort: skip  (telemetry off before onnxruntim
 
 import contextlib
 import mmap
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ class OnnxEngine:
         self._capacity = min(context_tokens or built_for, built_for) if built_for else int(context_tokens or 2048)
         self._vocab = int(self._session.get_outputs()[0].shape[1])
         self._length = 0
+        self._ids = np.zeros(self._capacity, dtype=np.int64)
         self._binding: Any = self._session.io_binding()
         self._cache: list[Any] = []
         for layer in range(self._layers):
@@ -84,10 +86,44 @@ class OnnxEngine:
     def length(self) -> int:
         return self._length
 
+    @property
+    def held_ids(self) -> npt.NDArray[np.int64]:
+        """See PrefixEngine.held_ids."""
+        return self._ids[: self._length].copy()
+
+    @property
+    def state_version(self) -> str:
+        """See PrefixEngine.state_version."""
+        return f"onnxruntime {ort.__version__} {platform.machine()}"
+
     def forward(self, token_ids: TokenIds, wanted: Sequence[int]) -> Logits:
         """See Engine.forward. The returned array is the caller's."""
         ids, index = checked_step(token_ids, wanted, self._length, self._capacity, self._vocab)
-        total = self._length + ids.shape[1]
+        return self._run(self._length, ids, index)
+
+    def forward_exact(self, token_ids: TokenIds, wanted: Sequence[int]) -> Logits:
+        """See ExactEngine.forward_exact.
+
+        For a single row onnxruntime takes other kernels (attention with a cache; on some machines the quantised
+        product too), whose sums differ in the last bits; for two rows and more all cuts agree. So one token is read
+        together with another that is forgotten at once, and one row of logits is computed twice.
+        """
+        ids, index = checked_step(token_ids, wanted, self._length, self._capacity, self._vocab)
+        rows = np.repeat(index, 2) if len(index) == 1 else index
+        at = self._length
+        if ids.shape[1] > 1:
+            logits = self._run(at, ids, rows)
+        elif at + 2 <= self._capacity:
+            logits = self._run(at, np.repeat(ids, 2, axis=1), rows)
+            self._length = at + 1
+        elif at:  # the context's last place: the token before is read again, with the same result
+            logits = self._run(at - 1, np.concatenate([self._ids[at - 1 : at, None], ids], axis=1), rows + 1)
+        else:
+            logits = self._run(at, ids, rows)
+        return logits[: len(index)]
+
+    def _run(self, start: int, ids: npt.NDArray[np.int64], index: npt.NDArray[np.int64]) -> Logits:
+        total = start + ids.shape[1]
         binding = self._binding
         binding.bind_cpu_input("input_ids", ids)
         binding.bind_cpu_input("seqlens_k", np.array([total - 1], dtype=np.int32))
@@ -105,8 +141,34 @@ class OnnxEngine:
             raise no_memory("inference") from error
         except Exception as error:
             raise step_failed(error) from error
+        self._ids[start:total] = ids[0]
         self._length = total
         return logits.copy() if logits is self._single else logits
+
+    def prefix_shape(self, length: int) -> tuple[int, ...]:
+        """[2 x layers (key, value, key, ...), kv_heads, length, head_dim]."""
+        _, kv_heads, _, head_dim = self._cache[0][0].shape
+        return (len(self._cache), kv_heads, length, head_dim)
+
+    def save_prefix(self, length: int) -> npt.NDArray[np.float32]:
+        """See PrefixEngine.save_prefix; prefix_shape says how it is laid out."""
+        if not 0 <= length <= self._length:
+            raise ValueError(f"cannot save {length} of {self._length} tokens")
+        state = np.empty(self.prefix_shape(length), dtype=np.float32)
+        for part, (buffer, _) in zip(state, self._cache, strict=True):
+            part[:] = buffer[0, :, :length]
+        return state
+
+    def load_prefix(self, token_ids: TokenIds, state: npt.NDArray[np.floating]) -> None:
+        """See PrefixEngine.load_prefix."""
+        ids, _ = checked_step(token_ids, (), 0, self._capacity, self._vocab)
+        count = ids.shape[1]
+        if state.shape != self.prefix_shape(count):
+            raise ValueError(f"a state of shape {state.shape} is not one of {count} tokens of this model")
+        for part, (buffer, _) in zip(state, self._cache, strict=True):
+            buffer[0, :, :count] = part
+        self._ids[:count] = ids[0]
+        self._length = count
 
     def rewind(self, length: int) -> None:
         """See Engine.rewind; what lies past the length is overwritten by the next call."""

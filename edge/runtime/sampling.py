@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,14 @@ class SamplerSettings:
         }
 
 
+class Allowed(Protocol):
+    """What the sampler asks of a constraint (edge.runtime.constraint.Constraint)."""
+
+    def allows(self, token: int) -> bool: ...
+
+    def allowed(self) -> npt.NDArray[np.bool_]: ...
+
+
 def _likeliest(probabilities: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.intp]:
     """Ids in falling order of probability, at least so many that they have `share` of it together; all ids in any
     order when that is all of it.
@@ -80,6 +88,21 @@ class Sampler:
 
     def choose(self, logits: npt.NDArray[np.float32], generated: Sequence[int]) -> int:
         """One token id. logits: [vocab] float32; generated: ids so far, newest last."""
+        return self._pick(self._penalised(logits, generated))
+
+    def choose_allowed(
+        self, logits: npt.NDArray[np.float32], generated: Sequence[int], constraint: Allowed
+    ) -> int | None:
+        """As `choose`, only from what the constraint allows now, after the penalty; None when that is nothing."""
+        logits = self._penalised(logits, generated)
+        if self.settings.temperature == 0.0:
+            best = int(logits.argmax())
+            if constraint.allows(best):  # mostly so, and much cheaper than asking for all
+                return best
+        candidates = np.flatnonzero(constraint.allowed()[: len(logits)])
+        return int(candidates[self._pick(logits[candidates])]) if len(candidates) else None
+
+    def _penalised(self, logits: npt.NDArray[np.float32], generated: Sequence[int]) -> npt.NDArray[np.float32]:
         settings = self.settings
         if settings.repetition_penalty > 1.0 and settings.repetition_window and generated:
             recent = np.unique(np.asarray(generated[-settings.repetition_window :], dtype=np.int64))
@@ -87,6 +110,10 @@ class Sampler:
             values = logits[recent]
             factor = np.float32(settings.repetition_penalty)
             logits[recent] = np.where(values > 0, values / factor, values * factor)
+        return logits
+
+    def _pick(self, logits: npt.NDArray[np.float32]) -> int:
+        settings = self.settings
         if settings.temperature == 0.0:
             return int(logits.argmax())
         # The maximum goes first: a temperature near 0 must not overflow.

@@ -40,6 +40,7 @@ class ChatTokenizer:
     """The tokenizer folder of a bundle: tokenizer.json, chat_template.jinja, special_tokens.json."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             self._template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
@@ -60,6 +61,10 @@ class ChatTokenizer:
     @property
     def vocab_size(self) -> int:
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    def definition(self) -> str:
+        """The whole tokenizer.json, for libraries that bring a reader of their own. Errors: OSError."""
+        return (self._folder / "tokenizer.json").read_text(encoding="utf-8")
 
     @property
     def stop_ids(self) -> frozenset[int]:

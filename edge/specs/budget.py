@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -45,10 +45,26 @@ class SustainedBudget(Spec):
     floor_ratio_min: Share
 
 
+class ClinicalBudget(Spec):
+    """How much worse than its own fp32 source the build may do on a task: non-inferiority, paired by case.
+
+    suite: note, the share of the reference answer's next tokens that are the model's own first choice; differential,
+    the share of the right one among the options. margin: how far the lower confidence bound of the mean difference
+    (build minus source) may lie below 0, in shares of 1. cases_min: with fewer cases nothing is proven. confidence:
+    of the one-sided bound.
+    """
+
+    suite: Literal["note", "differential"]
+    margin: float = Field(default=0.02, gt=0, lt=1)
+    cases_min: int = Field(default=16, ge=8, le=1000)
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+
+
 class Budgets(Spec):
     """All limits of a profile."""
 
     fidelity: FidelityBudget | None = None
+    clinical: ClinicalBudget | None = None
     disk_bytes_max: int | None = Field(default=None, gt=0)
     load_ms_max: float | None = Field(default=None, gt=0)
     peak_rss_bytes_max: int | None = Field(default=None, gt=0)

@@ -209,7 +209,7 @@ class Profile(Spec):
     context_tokens: int = Field(ge=64, le=1 << 20)
     prefill_chunk_tokens: int = Field(default=256, ge=2, le=8192)
     threads: int | None = Field(default=None, ge=1, le=1024)
-    tasks: tuple[Literal["note"], ...] = ()
+    tasks: tuple[Literal["note", "differential", "ophthalmology", "judge"], ...] = ()
     budgets: Budgets = Budgets()
 
     _name = field_validator("name")(checked_name)
@@ -220,6 +220,9 @@ class Profile(Spec):
             raise fault("prefill_chunk_tokens", f"must be at most context_tokens ({self.context_tokens})")
         if len(set(self.tasks)) != len(self.tasks):
             raise fault("tasks", "a task is listed twice")
+        clinical = self.budgets.clinical
+        if clinical is not None and clinical.suite not in self.tasks:
+            raise fault("budgets.clinical.suite", f"'{clinical.suite}' is not one of the profile's tasks")
         quantisation = self.quantisation
         if quantisation.scheme == "mixed" and quantisation.int8_layers is None and self.budgets.fidelity is None:
             raise fault(

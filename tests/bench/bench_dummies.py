@@ -11,6 +11,7 @@ from typing import Any
 from scripted_worker import VOCAB, next_token
 
 from edge.bench.bandwidth import BandwidthReading, check_bandwidth
+from edge.bench.clinical_gate import SelfTest, SelfTestCase, SuiteScores
 from edge.bench.golden import CaseOutcome, DecodePathOutcome, GoldenRule, judge
 from edge.bench.memory import MemoryUse
 from edge.bench.result import (
@@ -182,6 +183,17 @@ def make_result(**changes: Any) -> BenchResult:
         bandwidth=check_bandwidth(readings, 100_000_000, 41.2, 512),
         fidelity=SourceFidelity(120, 0.03, 0.004, 0.9, 0.02),
         golden=judge(GoldenRule(2.0, 0.95), [CaseOutcome("c0", 100, 98, 30, ())], DecodePathOutcome("c0", 16, 2, ())),
+        self_test=SelfTest((SelfTestCase("note-knee", "note", "", "c" * 64),)),
+        suite=SuiteScores(
+            "note",
+            "own first choice",
+            "mean log-probability of a token",
+            tuple(f"visit-{index:02d}" for index in range(20)),
+            tuple(0.5 + index / 100 for index in range(20)),
+            tuple(0.5 + index / 100 - 0.01 * (index % 2) for index in range(20)),
+            (-1.0,) * 20,
+            (-1.1,) * 20,
+        ),
         skipped=(),
     )
     return replace(result, **changes)

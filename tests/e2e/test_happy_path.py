@@ -49,7 +49,7 @@ def test_build_says_what_it_made(built: World) -> None:
     for part in (bundle.bundle_digest, bundle.behaviour_digest, bundle.signer_fingerprint, "fidelity", "mean KL"):
         assert part in built.said.out
     stages = [line.split()[0] for line in built.said.err.splitlines() if line.startswith("  ")]
-    assert stages == ["sources", "tokenizer", "round", "choose", "export", "golden", "describe", "fidelity"]
+    assert stages == ["sources", "tokenizer", "round", "choose", "export", "golden", "describe", "clinical", "fidelity"]
     report = json.loads((built.root / "out/tiny.build.json").read_text())
     assert [stage["stage"] for stage in report["stages"]] == [*stages, "seal"]
     assert built.litter() == []

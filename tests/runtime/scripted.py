@@ -36,7 +36,16 @@ class ScriptedEngine:
         return logits
 
     def rewind(self, length: int) -> None:
+        if length > len(self.ids):
+            raise ValueError("rewind goes back")
         del self.ids[length:]
 
     def close(self) -> None:
         self.closed = True
+
+
+class ExactScripted(ScriptedEngine):
+    """Implements edge.runtime.engine.ExactEngine: a script does not round, so drafts may be used with it."""
+
+    def forward_exact(self, token_ids: Sequence[int], wanted: Sequence[int]) -> np.ndarray:
+        return self.forward(token_ids, wanted)

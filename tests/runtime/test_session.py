@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ from edge.bundle.open import OpenBundle, open_bundle
 from edge.bundle.writer import BundleWriter
 from edge.clinical.note import NOTE_TASK, decode_transcript, note_prompt, read_task
 from edge.errors import BundleError, InputError, UntrustedError
+from edge.runtime.constraint import lark_grammar
+from edge.runtime.drafts import PromptLookup
 from edge.runtime.engines import ENGINES
+from edge.runtime.evidence import evidence_rule, locate
 from edge.runtime.generate import Finished, PrefillStep
+from edge.runtime.prefix_cache import PrefixCache
 from edge.runtime.sampling import SamplerSettings
-from edge.runtime.session import Session, TextPiece
+from edge.runtime.session import Event, Session, TextPiece
 from edge.runtime.text import Message
 from tests.runtime.scripted import ScriptedEngine
 from tests.tiny import BASE, TOKENS, export, tiny_source, write_tokenizer
@@ -166,3 +171,78 @@ def test_only_checked_bundles_open(bundle: Path, tmp_path: Path, home: Path) -> 
         Session.open(bundle, home=tmp_path / "nobody")
     with pytest.raises(BundleError, match="no bundle"):
         Session.open(tmp_path / "none", home=home)
+
+
+def texts(events: Sequence[Event]) -> tuple[str, str, int]:
+    end = events[-1]
+    assert isinstance(end, Finished)
+    return "".join(event.text for event in events if isinstance(event, TextPiece)), end.reason, end.new_tokens
+
+
+def test_an_answer_under_a_grammar(session: Session) -> None:
+    """What a task promises to its reader (a form, quotes that exist) must hold with any weights."""
+    said = "Patient: The knee hurts.\nDoctor: Since when?"
+    ids = session.tokenizer.encode_chat([Message("user", said)])
+    grammar = lark_grammar('start: "EVIDENCE:" ev "\\nRISK: " ("low" | "high")\n' + evidence_rule("ev", said))
+    for sampler in (SamplerSettings(), SamplerSettings(temperature=2.0, seed=5)):
+        session.engine.rewind(0)
+        events = list(session.stream(ids, sampler=sampler, constraint=grammar, max_new_tokens=200))
+        text, reason, _ = texts(events)
+        first, second = text.split("\n")
+        assert reason == "stop"
+        assert locate(said, first.removeprefix("EVIDENCE:")) is not None
+        assert second in ("RISK: low", "RISK: high")
+    with pytest.raises(InputError, match="grammar is not valid"):
+        list(session.stream(ids, constraint=lark_grammar("start: (")))
+
+
+def test_drafts_change_the_speed_only(session: Session) -> None:
+    """The words on the screen are the same with and without them."""
+    ids = session.tokenizer.encode_chat([Message("user", "The pain is in the knee, the pain is in the back.")])
+    seen = []
+    for drafter in (None, PromptLookup(3, 1, 6)):
+        session.engine.rewind(0)
+        seen.append(texts(list(session.stream(ids, max_new_tokens=80, drafter=drafter))))
+    assert seen[0] == seen[1]
+
+
+def test_a_prefix_is_read_once(bundle: Path, home: Path, tmp_path: Path) -> None:
+    """The second visit of the day starts with the instructions already read, and gives what it would have given."""
+    system = "You write the note of a visit. " * 3
+    cache = PrefixCache(tmp_path / "prefixes")
+    answers, reads = [], []
+    visits = ["The knee hurts.", "The back hurts."]
+    with Session.open(bundle, home=home) as plain:
+        common = plain.tokenizer.encode_chat([Message("system", system)], add_generation_prompt=False)
+        prompts = [plain.tokenizer.encode_chat([Message("system", system), Message("user", v)]) for v in visits]
+        assert all(prompt[: len(common)] == common for prompt in prompts)
+        for prompt in prompts:
+            plain.engine.rewind(0)
+            answers.append(texts(list(plain.stream(prompt, max_new_tokens=12))))
+            # Without a cache the words "public" mean nothing.
+            plain.engine.rewind(0)
+            again = list(plain.stream(prompt, max_new_tokens=12, public_prefix_tokens=len(common)))
+            assert texts(again) == answers[-1]
+    for prompt, answer in zip(prompts, answers, strict=True):
+        with Session.open(bundle, home=home, prefix_cache=cache) as opened:
+            events = list(opened.stream(prompt, max_new_tokens=12, public_prefix_tokens=len(common)))
+            assert texts(events) == answer
+            end = events[-1]
+            assert isinstance(end, Finished)
+            assert end.prompt_tokens == len(prompt)
+            reads.append([event.done_tokens for event in events if isinstance(event, PrefillStep)])
+            # In the middle of a conversation there is no beginning to restore.
+            assert texts(list(opened.stream([5, 6], max_new_tokens=1, public_prefix_tokens=1)))[2] == 1
+    assert reads[1][0] == len(common)
+    assert len(reads[0]) > len(reads[1])
+    assert all(read[-1] == len(prompt) for read, prompt in zip(reads, prompts, strict=True))
+    (path,) = cache.folder.iterdir()
+    assert json.loads(path.read_bytes().partition(b"\n")[0])["shape"][2] == len(common)
+
+
+def test_a_prefix_that_is_the_whole_prompt(bundle: Path, home: Path, tmp_path: Path) -> None:
+    """One token must be read in any case: the answer starts from its logits."""
+    for _ in range(2):
+        with Session.open(bundle, home=home, prefix_cache=PrefixCache(tmp_path)) as opened:
+            ids = opened.tokenizer.encode_chat([Message("user", "x")])
+            assert texts(list(opened.stream(ids, max_new_tokens=3, public_prefix_tokens=len(ids))))[2] == 3

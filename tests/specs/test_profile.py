@@ -110,7 +110,7 @@ def test_resolved_has_no_path_of_the_machine(tmp_path: Path) -> None:
         ("context_tokens: 8192", "context_tokens: 10", "key 'context_tokens': 10 must be at least 64"),
         ("prefill_chunk_tokens: 256", "prefill_chunk_tokens: 1", "'prefill_chunk_tokens': 1 must be at least 2"),
         ("context_tokens: 8192", "context_tokens: 128", "'prefill_chunk_tokens': must be at most context_tokens (128)"),
-        ("tasks: [note]", "tasks: [notes]", "'tasks[0]': 'notes' is not allowed (allowed: note; did you mean note?)"),
+        ("tasks: [note]", "tasks: [notes]", "'tasks[0]': 'notes' is not allowed (allowed: note, differential,"),
         ("tasks: [note]", "tasks: [note, note]", "key 'tasks': a task is listed twice"),
         ("backend: onnx", "backend: onx", "(allowed: onnx, mlc; did you mean onnx?)"),
         ("name: reference-notes", "name: ../evil", "key 'name': '../evil' must be up to 64 lower-case letters"),
@@ -125,6 +125,17 @@ def test_wrong_profile_says_what_is_allowed(tmp_path: Path, old: str, new: str, 
     text = refusal(path)
     assert message in text
     assert text.startswith(f"{path}:")
+
+
+def test_a_clinical_budget_is_for_a_task_of_the_profile(tmp_path: Path) -> None:
+    """A gate on a task that the bundle does not have could never be measured."""
+    old = "budgets:\n"
+    path = changed(tmp_path, (old, f"{old}  clinical: {{suite: differential}}\n"))
+    assert "key 'budgets.clinical.suite': 'differential' is not one of the profile's tasks" in refusal(path)
+    path = changed(tmp_path, (old, f"{old}  clinical: {{suite: note}}\n"))
+    budget = load_profile(path).budgets.clinical
+    assert budget is not None
+    assert (budget.margin, budget.cases_min, budget.confidence) == (0.02, 16, 0.95)
 
 
 def test_an_error_names_its_line(tmp_path: Path) -> None:
