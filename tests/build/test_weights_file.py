@@ -101,5 +101,5 @@ def test_a_limit_of_the_system_in_the_middle_of_a_tensor(tmp_path: Path) -> None
         "        print(error)\n"
     )
     result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert result.stdout.count("File too large. check the path and the disk.") == 2
+    assert result.stdout.count("File too large; check the path and the disk.") == 2
     assert result.stderr == ""
