@@ -19,6 +19,7 @@ from edge.clinical.note import LABEL, decode_transcript, note_prompt, read_task
 from edge.device.facts import local_facts
 from edge.errors import ExitStatus, InputError, UnverifiedError
 from edge.runtime.generate import Finished, PrefillStep
+from edge.runtime.prefix_cache import PrefixCache
 from edge.runtime.sampling import SamplerSettings
 from edge.runtime.session import Session, TextPiece
 from edge.runtime.text import Message
@@ -50,7 +51,7 @@ def run_command(
     bundle = open_bundle(place, KeyStore().trust_store(), device=device)
     for line in check_verified(bundle, device.device_class, force=force):
         say(line)
-    with Session(bundle, threads=threads) as session:
+    with Session(bundle, threads=threads, prefix_cache=PrefixCache()) as session:
         if task is not None:
             return _draft(session, task, transcript, options)
         return _chat(session, options)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from edge.clinical.extracts import extracts_for
@@ -169,8 +170,18 @@ class _PartWriter:
         from edge.runtime.text import Message
 
         self._session, self._task = session, task
-        messages = [Message(item["role"], item["content"]) for item in part_messages(part.text, patient)]
-        self.prompt_ids = session.tokenizer.encode_chat(messages)
+
+        def prompt(text: str, who: str) -> list[int]:
+            messages = [Message(item["role"], item["content"]) for item in part_messages(text, who)]
+            return session.tokenizer.encode_chat(messages)
+
+        self.prompt_ids = prompt(part.text, patient)
+        # What every part's prompt begins with holds no word of a patient: it may be kept on disk.
+        self.public_tokens = 0
+        if session.prefix_cache is not None:
+            others = (self.prompt_ids, prompt("a", ""), prompt("1", ""))
+            same = takewhile(lambda ids: len(set(ids)) == 1, zip(*others, strict=False))
+            self.public_tokens = sum(1 for _ in same)
         self.finished: Finished | None = None
         self.parsed = True
 
@@ -194,6 +205,7 @@ class _PartWriter:
             cancelled=stop,
             constraint=_grammar() if constrained else None,
             drafter=drafter,
+            public_prefix_tokens=self.public_tokens,
         ):
             if isinstance(event, TextPiece):
                 pieces.append(event.text)

@@ -32,7 +32,10 @@ ROLES = {
 }
 _NAMES = "|".join(sorted((re.escape(name) for name in ROLES), key=len, reverse=True))
 _BRACKET = re.compile(rf"\[\s*(?P<name>(?:{_NAMES})[\w .]*)\s*\]\s*", re.IGNORECASE)
-_COLON = re.compile(rf"^[ \t]*(?P<name>(?:{_NAMES})[\w .]{{0,24}}?)\s*[:\-][ \t]+", re.IGNORECASE | re.MULTILINE)
+_NAME_COLON = rf"(?P<name>(?:{_NAMES})[\w .]{{0,24}}?)\s*[:\-][ \t]+"
+_COLON = re.compile(rf"^[ \t]*{_NAME_COLON}", re.IGNORECASE | re.MULTILINE)
+# All turns in one line: looked for only where lines show no turns, since people also say "... . The doctor: ...".
+_INLINE = re.compile(rf"(?:^[ \t]*|(?<=[.?!][ \t])){_NAME_COLON}", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, order=True)
@@ -76,6 +79,8 @@ class Transcript:
 def parse_transcript(text: str) -> Transcript:
     """Turns of a transcript; every word of `text` that is no speaker's name lies in exactly one turn."""
     marks = list(_BRACKET.finditer(text)) or list(_COLON.finditer(text))
+    if len(marks) < 2:
+        marks = list(_BRACKET.finditer(text)) or list(_INLINE.finditer(text))
     edges: list[tuple[str, int, int]] = []
     if not marks or text[: marks[0].start()].strip():
         edges.append(("", 0, marks[0].start() if marks else len(text)))

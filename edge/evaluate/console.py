@@ -70,10 +70,12 @@ def evaluate_command(
     threads: int | None = None,
     checked: bool = True,
     constrained: bool = True,
+    table: bool = True,
 ) -> bool:
     """Evaluate, print, write what was asked for. Returns whether every margin held (True without a margin).
 
-    checked, constrained: of the suite notes; off, the model's own lines are measured.
+    checked, constrained: of the suite notes; off, the model's own lines are measured. table: of the suite diagnosis;
+    off, the knowledge table does not count in the ranking.
     """
     suite = get_suite(suite_name)
     for package in PACKAGES[suite.name]:
@@ -88,9 +90,11 @@ def evaluate_command(
     suite, data = load_data(data_path, suite)
     if suite.name != suite_name:
         click.echo(f"{data.form.name}: scored by the suite {suite.name}", err=True)
-    off = {name: False for name, on in (("checked", checked), ("constrained", constrained)) if not on}
-    if off and suite.name != "notes":
-        raise InputError(f"the suite {suite.name} cannot be run unchecked", mend="leave the option out")
+    switches = (("checked", checked, "notes"), ("constrained", constrained, "notes"), ("table", table, "diagnosis"))
+    off = {name: False for name, on, _ in switches if not on}
+    for name, on, owner in switches:
+        if not on and suite.name != owner:
+            raise InputError(f"the suite {suite.name} has no switch '{name}'", mend="leave the option out")
     settings = Settings(limit, split, samples, LearnedMetrics(bertscore, bleurt), off, replayed=outputs is not None)
     choose(data, settings)
     try:

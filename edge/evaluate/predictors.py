@@ -85,15 +85,22 @@ class NotePredictor:
 
 
 class DiagnosisPredictor:
-    """Ranks with edge.clinical.differential.rank, as the bundle's differential task says."""
+    """Ranks with edge.clinical.differential.rank, as the bundle's differential task says.
+
+    options: table, off where the model alone is to rank given candidates.
+    """
 
     samples_differ = False
 
     def __init__(self, session: Session, options: Mapping[str, bool] | None = None) -> None:
-        from edge.clinical.differential import rank, read_differential_task
+        from dataclasses import replace
+
+        from edge.clinical.differential import rank, read_differential_task, with_scoring
 
         self._rank = rank
         self._task = read_differential_task(session.folder)
+        if not (options or {}).get("table", True):
+            self._task = with_scoring(self._task, replace(self._task.scoring, table_weight=0.0))
         self._session = session
 
     def predict(self, case: DiagnosisCase, sample: int) -> Prediction:

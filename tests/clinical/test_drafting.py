@@ -54,6 +54,7 @@ class ScriptedSession:
         (folder / "tasks").mkdir(exist_ok=True)
         (folder / "tasks" / "note.json").write_bytes(NOTE_TASK.to_bytes())
         self.folder, self.engine, self.tokenizer = folder, ScriptedEngine(), ScriptedTokenizer()
+        self.prefix_cache = None
         self.answers, self.asked = list(answers), list[str]()
 
     def stream(self, ids: Sequence[int], *, cancelled: Any, **_: Any) -> Iterator[Any]:

@@ -18,6 +18,12 @@ def test_both_published_forms_are_read() -> None:
         assert [transcript.words_of(turn) for turn in transcript.turns] == ["any fever ?", "no ."]
 
 
+def test_turns_in_one_line_are_read() -> None:
+    """A transcript pasted without line breaks still has its speakers."""
+    transcript = parse_transcript("Doctor: What brings you in? Patient: My left eye is red. Doctor: Since when?")
+    assert [turn.speaker for turn in transcript.turns] == [CLINICIAN, PATIENT, CLINICIAN]
+
+
 def test_text_without_speakers_is_one_turn() -> None:
     """A dictation is kept whole; words before the first name are kept too."""
     assert [turn.speaker for turn in parse_transcript("just a dictation").turns] == [""]

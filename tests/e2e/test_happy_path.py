@@ -84,8 +84,8 @@ def test_only_the_draft_is_on_stdout(built: World) -> None:
 
 def test_sampling_follows_its_seed(built: World) -> None:
     """If not: a seed does not repeat a draft, or temperature does nothing."""
-    options = ("--temperature", "1.5", "--seed")
-    one, again, other = (built.note("out/tiny", *options, seed).ok().out for seed in ("1", "1", "2"))
+    options = ("--max-new-tokens", "12", "--temperature", "1.5", "--seed")
+    one, again, other = (built.edge("run", "out/tiny", *options, seed, input=b"Hello\n").ok().out for seed in "112")
     assert one == again != other
 
 

@@ -71,7 +71,7 @@ def test_what_is_refused_before_anything_runs(dx_file: Path, tmp_path: Path) -> 
     refused: list[tuple[str, dict[str, Any]]] = [
         ("margin needs a baseline", {"margins": ("top1=0.1",)}),
         ("no readable|not readable", {"baseline_path": tmp_path / "none.json"}),
-        ("cannot be run unchecked", {"checked": False}),
+        ("has no switch", {"checked": False}),
         ("no split", {"split": "dev"}),
     ]
     for message, options in refused:
