@@ -37,9 +37,7 @@ class Row:
 
 ROWS = (
     Row("base-notes-free", "reference-base", "notes", ACI_TEST1, ("--unchecked", "--unconstrained")),
-    Row("base-notes", "reference-base", "notes", ACI_TEST1, ("--unchecked",)),
-    Row("notes-unchecked", "reference-notes", "notes", ACI_TEST1, ("--unchecked",), "base-notes"),
-    Row("base-notes-checked", "reference-base", "notes", ACI_TEST1),
+    Row("base-notes", "reference-base", "notes", ACI_TEST1),
     Row("notes", "reference-notes", "notes", ACI_TEST1, (), "base-notes"),
     Row("base-diagnosis-model", "reference-base", "diagnosis", DXBENCH, ("--split", "test", "--no-table")),
     Row("base-diagnosis", "reference-base", "diagnosis", DXBENCH, ("--split", "test")),

@@ -109,6 +109,7 @@ def draft_events(
     flags = tuple(red_flags(transcript_text))
     source = FactSource.of(transcript_text, phrase)
     shown: list[NoteLine] = []
+    written: list[NoteLine] = []
     withheld, parsed, stopped = 0, True, False
     figures = Figures(parts=len(parts))
     # One for the whole visit: what earlier parts said and what was written of them is guessed from too.
@@ -120,9 +121,10 @@ def draft_events(
         figures = _sum(figures, writer.finished)
         parsed = parsed and writer.parsed
         for section, text in read_answer(answer):
-            if any(same_line(section, text, line) for line in shown):
-                continue
             line = NoteLine(section, text, evidence_for(text, part, transcript_text), MODEL, index)
+            if any(same_line(section, text, old) for old in written):
+                continue
+            written.append(line)
             problems = [found for found in check_line(text, section, source) if found.major] if checked else []
             if checked and (problems or not line.evidence):
                 withheld += 1
@@ -139,7 +141,7 @@ def draft_events(
         for line in quotes_for(tuple(shown), source, transcript_text, parts):
             shown.append(line)
             yield line
-    yield NoteDraft(transcript_text, tuple(shown), withheld, notices, flags, parsed, figures, stopped)
+    yield NoteDraft(transcript_text, tuple(shown), withheld, notices, flags, parsed, figures, stopped, tuple(written))
 
 
 def _extracts(

@@ -44,6 +44,7 @@ class NoteDraft:
     """A drafted note. unsupported: lines not shown, as findings; parsed: every answer had the form that was asked for.
 
     notices, red_flags: rules about the visit, not the model's words. cancelled: stopped by a person, incomplete.
+    written: all that the model wrote, withheld lines too: for measurements, never shown.
     """
 
     source: str = field(repr=False)
@@ -54,11 +55,17 @@ class NoteDraft:
     parsed: bool
     figures: Figures
     cancelled: bool = False
+    written: tuple[NoteLine, ...] = field(default=(), repr=False)
 
     @property
     def text(self) -> str:
         """The note as text: headings in order, a line a line."""
         return note_text(self.lines)
+
+    @property
+    def model_text(self) -> str:
+        """What the model alone wrote, before any rule: for measurements, never shown."""
+        return note_text(self.written)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: sections of lines, each with its evidence (start, end, quote)."""

@@ -20,6 +20,7 @@ from edge.evaluate.metrics.rouge import rouge
 from edge.evaluate.summary import Figure, Metric, summarise
 
 FLOOR = "floor of the screen: what people's own notes show"
+ALONE = "before the fact check, without the visit's own words"
 METRICS = (
     Metric("rouge1", "ROUGE-1", "mean", "higher", note="F1, no stemmer, as ACI-Bench"),
     Metric("rouge2", "ROUGE-2", "mean", "higher"),
@@ -39,6 +40,12 @@ METRICS = (
     Metric("note_words", "Length of the note", "mean", "none", "words"),
     Metric("withheld", "Lines withheld by the fact check", "mean", "none", "a note"),
     Metric("quoted", "Lines that quote the visit", "mean", "none", "a note", "not written by the model"),
+    Metric("model_rouge1", "ROUGE-1 of the model's lines alone", "mean", "higher", note=ALONE),
+    Metric("model_rouge2", "ROUGE-2 of the model's lines alone", "mean", "higher", note=ALONE),
+    Metric("model_rougeLsum", "ROUGE-Lsum of the model's lines alone", "mean", "higher", note=ALONE),
+    Metric("model_visit_unsupported_major", "Visits with a major unsupported fact, model alone", "share", "lower"),
+    Metric("model_visit_missing_major", "Visits with a major missing fact, model alone", "share", "lower"),
+    Metric("model_words", "Length of the model's lines", "mean", "none", "words"),
     Metric("unparsable", "Unparsable outputs", "total", "lower"),
     Metric("evidence_spans", "Evidence spans", "total", "none"),
     Metric("evidence_outside", "Evidence spans that are not in the input", "total", "lower"),
@@ -78,6 +85,13 @@ def score_note(
         scores["gold_unsupported_major"] = gold["visit_unsupported_major"]
         scores["gold_missing_major"] = gold["visit_missing_major"]
         scores["copied_rouge1"] = rouge(case.reference, case.source)["rouge1"]
+    alone = given.get("model_text")
+    if isinstance(alone, str):
+        scores |= {f"model_{name}": value for name, value in rouge(case.reference, alone).items()}
+        scores["model_words"] = float(len(alone.split()))
+        if facts:
+            found = checker.scores(alone)
+            scores |= {f"model_{name}": found[name] for name in ("visit_unsupported_major", "visit_missing_major")}
     if learned is not None:
         scores |= learned.scores(case.reference, note)
     return scores

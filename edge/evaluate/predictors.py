@@ -77,6 +77,7 @@ class NotePredictor:
         lines = [line for section in plain["sections"] for line in section["lines"]]
         return {
             "text": str(draft.text),
+            "model_text": str(draft.model_text),
             "parsed": bool(draft.parsed),
             "evidence": [plain["sections"], plain["red_flags"]],
             "withheld": int(draft.withheld),
