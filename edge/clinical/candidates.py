@@ -30,12 +30,15 @@ def candidate_scores(
     text = _fitting(reader, case_text, listed, room)
     zeros = [0.0] * len(names)
 
-    def sums(case: str) -> list[float]:
-        ids = chat_ids(reader.tokenizer, differential_messages(case, listed))
+    def sums(case: str, among: Sequence[str]) -> list[float]:
+        ids = chat_ids(reader.tokenizer, differential_messages(case, among))
         return [float(row.sum()) for row in score_continuations(reader.engine, ids, spoken)]
 
-    direct = sums(text) if variant.direct_weight else zeros
-    prior = sums("") if variant.prior_weight else zeros
+    direct = sums(text, listed) if variant.direct_weight else zeros
+    prior = sums("", listed) if variant.prior_weight else zeros
+    unlisted = zeros
+    if variant.open_weight:
+        unlisted = [found - before for found, before in zip(sums(text, ()), sums("", ()), strict=True)]
     channel = _channel(reader, text, names) if variant.channel_weight else zeros
     # A condition that no table knows is neither favoured nor punished for it.
     known = [fit.likeness for name in names if (fit := fits.get(name))]
@@ -44,7 +47,7 @@ def candidate_scores(
     for index, name in enumerate(names):
         fit = fits.get(name)
         table = fit.likeness if fit else neutral
-        one = Likelihoods(direct[index], len(spoken[index]), prior[index], channel[index], table)
+        one = Likelihoods(direct[index], len(spoken[index]), prior[index], channel[index], table, unlisted[index])
         scores[name] = combine(one, variant)
     return scores, 0 if text == case_text else max(1, round(100 * len(text) / len(case_text)))
 

@@ -50,6 +50,8 @@ class ScoringVariant:
     listed: the prompt of the direct and prior terms lists all candidates. length: "sum", "mean" (per token) or "root"
     (per square root of the tokens) of the direct and prior terms. end_token: the end of the turn counts as a token, so
     that no name profits from being the beginning of another. temperature: divides scores before the softmax.
+    open_weight: of how much likelier the findings make the name in an open question, without a list
+    (log P(name | case) - log P(name)).
     """
 
     direct_weight: float = 1.0
@@ -60,6 +62,7 @@ class ScoringVariant:
     length: str = "sum"
     end_token: bool = True
     temperature: float = 1.0
+    open_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if self.length not in ("sum", "mean", "root"):
@@ -84,8 +87,8 @@ class ScoringVariant:
 class Likelihoods:
     """Natural logarithms, summed over `tokens` tokens of the name (end of turn included when it counts).
 
-    channel: log P(case | name). table: the case's likeness to the table. prior
-    and channel are 0 where they have no weight.
+    channel: log P(case | name). table: the case's likeness to the table. open: log P(name | case) - log P(name) of an
+    open question. What has no weight is 0.
     """
 
     direct: float
@@ -93,12 +96,13 @@ class Likelihoods:
     prior: float = 0.0
     channel: float = 0.0
     table: float = 0.0
+    open: float = 0.0
 
 
 def combine(one: Likelihoods, variant: ScoringVariant) -> float:
     """A candidate's score (a larger one is likelier), before the softmax."""
     divisor = {"sum": 1.0, "mean": float(one.tokens), "root": math.sqrt(one.tokens)}[variant.length]
-    named = variant.direct_weight * one.direct - variant.prior_weight * one.prior
+    named = variant.direct_weight * one.direct - variant.prior_weight * one.prior + variant.open_weight * one.open
     return named / divisor + variant.channel_weight * one.channel + variant.table_weight * one.table
 
 

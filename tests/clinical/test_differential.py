@@ -104,6 +104,7 @@ def test_an_open_question_takes_its_options_from_the_table(reader: TinyReader) -
         ScoringVariant(direct_weight=0.0, channel_weight=1.0),
         ScoringVariant(listed=False, prior_weight=0.5, length="root", end_token=False),
         ScoringVariant(table_weight=1.0),
+        ScoringVariant(open_weight=0.5),
     ],
 )
 def test_every_way_to_score_ranks_all(reader: TinyReader, variant: ScoringVariant) -> None:

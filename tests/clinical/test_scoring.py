@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,7 @@ def test_combine_is_arithmetic() -> None:
     assert combine(one, ScoringVariant(prior_weight=1.0)) == -4.0
     assert combine(one, ScoringVariant(prior_weight=0.5, length="mean")) == -1.5
     assert combine(one, ScoringVariant(length="root")) == -4.0
+    assert combine(replace(one, open=3.0), ScoringVariant(open_weight=0.5)) == -6.5
     assert combine(one, ScoringVariant(direct_weight=0.0, channel_weight=0.1, table_weight=2.0)) == 4.0
 
 
