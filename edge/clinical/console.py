@@ -176,6 +176,7 @@ def _note(session: Session, transcript: str, options: Mapping[str, Any]) -> int:
     text = json.dumps(draft.to_json(), ensure_ascii=False) if options.get("json") else ""
     text = text or shown_text(draft, evidence=bool(options.get("evidence")))
     sys.stdout.write((printable(text) if sys.stdout.isatty() else text) + "\n")
+    sys.stdout.flush()  # a full disk or a closed pipe is told here, not when Python ends
     figures = draft.figures
     say(WORDS["cancelled" if draft.cancelled else "stop"].format(seconds=figures.elapsed_ms / 1000))
     say(

@@ -64,6 +64,7 @@ def run_scored(session: Session, task: str, text: str, options: Mapping[str, Any
     for notice in value.get("notices", ()):
         print(f"Notice: {notice['text']}", file=sys.stderr)
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n" if options.get("json") else as_text(value))
+    sys.stdout.flush()
     print(f"Done in {time.perf_counter() - started:.1f} s. Check each item.", file=sys.stderr)
     return int(ExitStatus.OK)
 

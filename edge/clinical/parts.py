@@ -16,6 +16,11 @@ from edge.clinical.transcript import CLINICIAN, PATIENT, Span, Transcript
 
 PART_WORDS = 130
 LONGEST_PIECE_WORDS = 110
+# No language writes words of hundreds of letters; text without spaces is cut all the same, or one "word" would fill
+# the model's context. Ordinary text never comes near these.
+LONGEST_WORD = 120
+LONGEST_PIECE_CHARACTERS = 1500
+CHARACTERS_OF_A_WORD = 12
 
 _FILLER = re.compile(r"\b(?:um+|uh+|mm+[- ]?hmm+|hmm+|you know|i mean)\b(?:\s*,)?\s*", re.IGNORECASE)
 _STUTTER = re.compile(r"\b(\w+(?:'\w+)?)(?:\s*[,.-]+\s*\1\b)+", re.IGNORECASE)
@@ -73,7 +78,7 @@ def split_parts(transcript: Transcript, part_words: int = PART_WORDS) -> tuple[P
     count = 0
     for piece in _pieces(transcript):
         words = clean(piece.span.of(transcript.text))
-        size = len(words.split())
+        size = max(len(words.split()), len(words) // CHARACTERS_OF_A_WORD)
         opens = piece.speaker != PATIENT and not _BARE.fullmatch(words)
         if pieces and ((count >= part_words and opens) or count + size > 2 * part_words):
             parts.append(Part(tuple(pieces), "\n".join(lines)))
@@ -111,9 +116,12 @@ def _pieces(transcript: Transcript) -> Iterator[Piece]:
 
 def _cut(speaker: str, words: str, offset: int, start: int, end: int) -> Iterator[Piece]:
     """words[start:end] as one piece, or as several where a sentence never ends (speech without punctuation)."""
-    marks = [start, *(mark.end() for mark in re.finditer(r"\s+", words[start:end]))]
-    marks = [start] + [start + mark for mark in marks[1:]]
-    for first in range(0, len(marks), LONGEST_PIECE_WORDS):
-        last = marks[first + LONGEST_PIECE_WORDS] if first + LONGEST_PIECE_WORDS < len(marks) else end
-        if words[marks[first] : last].strip():
-            yield Piece(speaker, Span(offset + marks[first], offset + last))
+    first, count = start, 0
+    for mark in re.finditer(rf"\S{{1,{LONGEST_WORD}}}\s*", words[start:end]):
+        place = start + mark.start()
+        if count >= LONGEST_PIECE_WORDS or place - first >= LONGEST_PIECE_CHARACTERS:
+            yield Piece(speaker, Span(offset + first, offset + place))
+            first, count = place, 0
+        count += 1
+    if words[first:end].strip():
+        yield Piece(speaker, Span(offset + first, offset + end))

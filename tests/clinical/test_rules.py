@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.clinical import rules
+from edge.clinical import extracts, rules
 from edge.clinical.drafting import answer_grammar
 from edge.clinical.facts import lexicon
 from edge.clinical.note import NOTE_TASK, read_task
@@ -35,6 +35,7 @@ def test_rules_are_every_table_that_the_note_reads_and_its_grammar() -> None:
     source = Path(lexicon.__file__).read_text(encoding="utf-8")
     read = {line.split('"')[1] for line in source.splitlines() if ".tsv" in line and "_rows(" in line}
     read |= {"drugs.tsv", "conditions.tsv"}  # the one loop over both
+    read |= {extracts.SALIENCE.name}
     assert {f"data/{name}" for name in read if name.endswith(".tsv")} == {
         n for n in NOTE_TABLES if n.startswith("data")
     }

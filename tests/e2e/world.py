@@ -61,7 +61,8 @@ WORKLOAD = {
 # What a command may say besides its one error line: a stage's time, a key that was made, a pointer.
 PROGRESS = re.compile(
     r"  [a-z]+ +\d+\.\d s *|made the (builder|device) key .*|This build has not passed its device test\. .*|"
-    r"Draft written by a language model\. .*|"
+    r"Draft written by a language model\. .*|\d+ lines? (was|were) withheld: .*|Notice: .*|Red flag .*|"
+    r"Nothing was found for a note in this text\."
 )
 LITTER = re.compile(r"\..+\.(building|old|trash|lock|part)|edge-.*|tmp.*")
 

@@ -55,14 +55,12 @@ def test_twenty_thousand_tokens(world: World, newline: str) -> None:
     (world.root / "visit.txt").write_text(text)
     said = world.note()
     assert said.status == 0
-    notice = re.search(r"longer than the model can read\. Left out: its .*, (\d+) % of the transcript\.", said.err)
-    assert notice is not None
-    assert 70 <= int(notice[1]) <= 95
-    read = re.search(r"read (\d+) tokens", said.err)
+    assert "Left out" not in said.err
+    read = re.search(r"read (\d+) tokens in (\d+) parts", said.err)
     assert read is not None
-    assert CONTEXT_TOKENS * 0.8 < int(read[1]) <= CONTEXT_TOKENS - 12
-    prompt = note_prompt(read_task(world.bundle, "note"), text, tokenizer, CONTEXT_TOKENS - 12)
-    assert text[-50:] in tokenizer.decode(prompt.token_ids)
+    # Read in parts, each of which fits: nothing of a long visit is dropped.
+    assert int(read[1]) > 20_000
+    assert int(read[2]) > 5
 
 
 INJECTION = (
@@ -84,8 +82,8 @@ def test_control_tokens_in_a_transcript_stay_text(built: World) -> None:
     assert controls(injection) == controls(VISIT)
     said = built.note(file="-", input=injection.encode())
     assert said.status == 0
-    tokens = len(note_prompt(task, injection.strip(), tokenizer, CONTEXT_TOKENS).token_ids)
-    assert f"read {tokens} tokens" in said.err
+    assert "told" not in said.out
+    assert "Notice: " in said.err
 
 
 def test_braces_and_templates_in_a_transcript_stay_text(built: World) -> None:
@@ -121,9 +119,9 @@ def test_chat_longer_than_the_context(built: World) -> None:
 
 def test_a_terminal_of_another_encoding(built: World) -> None:
     """If not: a letter that the terminal does not know ends the draft in the middle."""
-    options = ("out/tiny", "--temperature", "3", "--seed", "5")
-    said = built.note(*options)
-    assert not said.out.isascii(), "choose another seed"
-    other = built.note(*options, env={"PYTHONIOENCODING": "ascii"})
+    visit = "Patient: The café's soufflé hurt my left eye and it is red and swollen since Monday.".encode()
+    said = built.note(file="-", input=visit)
+    assert not said.out.isascii()
+    other = built.note(file="-", input=visit, env={"PYTHONIOENCODING": "ascii"})
     assert other.status == 0
     assert other.out.isascii()

