@@ -62,7 +62,7 @@ WORKLOAD = {
 PROGRESS = re.compile(
     r"  [a-z]+ +\d+\.\d s *|made the (builder|device) key .*|This build has not passed its device test\. .*|"
     r"Draft written by a language model\. .*|\d+ lines? (was|were) withheld: .*|Notice: .*|Red flag .*|"
-    r"Nothing was found for a note in this text\."
+    r"Nothing was found for a note in this text\.|"
 )
 LITTER = re.compile(r"\..+\.(building|old|trash|lock|part)|edge-.*|tmp.*")
 
