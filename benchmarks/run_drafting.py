@@ -32,7 +32,12 @@ from statistics import median  # noqa: E402
 from typing import Any  # noqa: E402
 
 from benchmarks.interleave import WorkerProcess  # noqa: E402
-from edge.clinical.note import decode_transcript, note_prompt, read_task  # noqa: E402
+from edge.clinical.drafting import answer_grammar  # noqa: E402
+from edge.clinical.note import decode_transcript, read_task  # noqa: E402
+from edge.clinical.note_prompt import part_messages, patient_phrase  # noqa: E402
+from edge.clinical.parts import split_parts  # noqa: E402
+from edge.clinical.patient import patient_context  # noqa: E402
+from edge.clinical.transcript import parse_transcript  # noqa: E402
 from edge.errors import EdgeError, ExitStatus, InputError, MissingToolError, ResourceError  # noqa: E402
 from edge.files import write_atomic  # noqa: E402
 from edge.runtime.constraint import GrammarConstraint, GrammarTokenizer, lark_grammar  # noqa: E402
@@ -41,7 +46,7 @@ from edge.runtime.generate import Finished, TokenStep, generate  # noqa: E402
 from edge.runtime.onnx_engine import OnnxEngine  # noqa: E402
 from edge.runtime.prefix_cache import PrefixCache, PublicPrefix  # noqa: E402
 from edge.runtime.sampling import Sampler, SamplerSettings  # noqa: E402
-from edge.runtime.text import ChatTokenizer  # noqa: E402
+from edge.runtime.text import ChatTokenizer, Message  # noqa: E402
 
 PEER = "llama.cpp"
 ONE_ROW, PLAIN, DRAFTS, JUMP, BOTH, WARM = "one row", "plain", "drafts", "jump", "drafts+jump", "all, warm"
@@ -97,20 +102,26 @@ def read_prompts(path: Path) -> list[Prompt]:
     return prompts
 
 
-def visit_prompts(bundle: Path, tokenizer: ChatTokenizer, visits: Sequence[Path], context_tokens: int) -> list[Prompt]:
-    """The bundle's note task on transcripts; what all prompts of the task begin with counts as public."""
+def visit_prompts(bundle: Path, tokenizer: ChatTokenizer, visits: Sequence[Path]) -> list[Prompt]:
+    """The bundle's note task on transcripts, part by part as `edge run` asks it, under its grammar."""
     task = read_task(bundle, "note")
-    room = context_tokens - task.max_new_tokens
-    texts = [decode_transcript(path.read_bytes(), path.name) for path in visits]
-    ids = [note_prompt(task, text, tokenizer, room).token_ids for text in texts]
-    # Two transcripts that share no first letter show where the task's own words end.
-    probes = [note_prompt(task, text, tokenizer, room).token_ids for text in ("A", "9")]
+
+    def encode(text: str, patient: str) -> tuple[int, ...]:
+        messages = [Message(item["role"], item["content"]) for item in part_messages(text, patient)]
+        return tuple(tokenizer.encode_chat(messages))
+
+    # Two parts that share no first letter show where the task's own words end.
+    probes = (encode("A", ""), encode("9", ""))
     public = next(place for place, (one, other) in enumerate(zip(*probes, strict=False)) if one != other)
-    penalty = task.sampler.repetition_penalty
-    return [
-        Prompt(prompt, task.max_new_tokens, path.name, public, "", penalty)
-        for prompt, path in zip(ids, visits, strict=True)
-    ]
+    prompts = []
+    for path in visits:
+        text = decode_transcript(path.read_bytes(), path.name)
+        patient = patient_phrase(patient_context(text))
+        for part in split_parts(parse_transcript(text), task.part_words):
+            ids = encode(part.text, patient)
+            penalty = task.sampler.repetition_penalty
+            prompts.append(Prompt(ids, task.max_new_tokens, path.name, public, answer_grammar(), penalty))
+    return prompts
 
 
 class Edge:
@@ -275,11 +286,10 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="edge-drafting-") as folder:
             edge = Edge(chosen.bundle, chosen.threads, PrefixCache(Path(folder) / "prefixes"))
-            limit = edge.engine.context_tokens
             prompts = (
                 read_prompts(chosen.prompts)
                 if chosen.prompts
-                else visit_prompts(chosen.bundle, edge.tokenizer, chosen.visit, limit)
+                else visit_prompts(chosen.bundle, edge.tokenizer, chosen.visit)
             )
             if chosen.peer:
                 needed = max(len(prompt.prompt) + prompt.new_tokens for prompt in prompts)

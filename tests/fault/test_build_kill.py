@@ -18,7 +18,7 @@ from edge.bundle.open import open_bundle
 from edge.errors import ExitStatus
 from tests.e2e.world import PROGRESS, World, tree
 
-STAGES = ("sources", "tokenizer", "round", "choose", "export", "golden", "describe", "fidelity")
+STAGES = ("sources", "tokenizer", "round", "choose", "export", "golden", "describe", "clinical", "fidelity")
 
 
 def opens(world: World, name: str) -> str | None:
@@ -102,9 +102,17 @@ def test_interrupted(world: World) -> None:
 @pytest.mark.slow
 def test_a_draft_that_is_interrupted(built: World) -> None:
     """If not: Ctrl-C loses what was written so far, or does not say that it is a part."""
-    process = built.start("run", "out/tiny", "--task", "note", "visit.txt", "--max-new-tokens", "3900")
-    assert process.stdout is not None
-    os.read(process.stdout.fileno(), 1)
+    visit = "".join(f"Doctor: How is eye number {n}? Patient: It has hurt for {n} days now. " for n in range(3000))
+    (built.root / "long.txt").write_text(visit)
+    command = ("run", "out/tiny", "--task", "note", "long.txt")
+    process = built.start(*command, env={"EDGE_TRACE_START": "1"})
+    assert process.stderr is not None
+    said = ""
+    while "reading" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == ExitStatus.INTERRUPTED, err
