@@ -6,7 +6,6 @@ tests/fault/test_bundle_kill.py kills the last step, the swap, at every system c
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
