@@ -129,7 +129,7 @@ def test_wrong_profile_says_what_is_allowed(tmp_path: Path, old: str, new: str, 
 
 def test_a_clinical_budget_is_for_a_task_of_the_profile(tmp_path: Path) -> None:
     """A gate on a task that the bundle does not have could never be measured."""
-    old = "  clinical: {suite: note, margin: 0.03, cases_min: 16}\n"
+    old = "  clinical: {suite: note, margin: 0.05, cases_min: 16}\n"
     path = changed(tmp_path, (old, "  clinical: {suite: differential}\n"))
     assert "key 'budgets.clinical.suite': 'differential' is not one of the profile's tasks" in refusal(path)
     path = changed(tmp_path, (old, "  clinical: {suite: note}\n"))
