@@ -1,6 +1,6 @@
 """What drafts, jump-forward and warm prefixes save: whole answers, each way in turn, and whether the tokens are equal.
 
-    python benchmarks/run_drafting.py --bundle B (--visit FILE... | --prompts FILE) [--peer GGUF] [--json FILE]
+    python -m benchmarks.run_drafting --bundle B (--visit FILE... | --prompts FILE) [--peer GGUF] [--json FILE]
 
 --prompts is JSON: [{"prompt": [ids], "new_tokens": n, "visit": "name", "public_prefix_tokens": n, "grammar": "lark",
 "repetition_penalty": 1.0}], all but the first two optional; prompts of one visit are added up. --visit asks the
@@ -9,44 +9,41 @@ many, in a process of its own (--peer-python where llama-cpp-python is not insta
 
 Ways: "one row" computes each token alone (the cheapest step, not comparable bit for bit with any other way) ·
 "plain" is exact: all further ways must give its tokens · "drafts" · "jump" · "drafts+jump" · "all, warm": the prefix
-from disk too. Status 8 when the tokens of two exact ways differ.
+from disk too. --warm-prefix N adds the time to the first token after a prompt whose first N tokens are public, cold
+and warm. Status 8 when the tokens of two exact ways differ.
 """
 
 from __future__ import annotations
 
+import edge.privacy  # isort: skip  # noqa: F401  telemetry off before anything else is imported
+
+import argparse
+import json
+import os
 import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # run as a file, the folder of this file is there instead
-
-import edge.privacy  # noqa: F401, E402  # isort: skip  # telemetry off before anything else is imported
-
-import argparse  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import tempfile  # noqa: E402
-from collections.abc import Callable, Sequence  # noqa: E402
-from dataclasses import asdict, dataclass, field  # noqa: E402
-from statistics import median  # noqa: E402
-from typing import Any  # noqa: E402
-
-from benchmarks.interleave import WorkerProcess  # noqa: E402
-from edge.clinical.drafting import answer_grammar  # noqa: E402
-from edge.clinical.note import decode_transcript, read_task  # noqa: E402
-from edge.clinical.note_prompt import part_messages, patient_phrase  # noqa: E402
-from edge.clinical.parts import split_parts  # noqa: E402
-from edge.clinical.patient import patient_context  # noqa: E402
-from edge.clinical.transcript import parse_transcript  # noqa: E402
-from edge.errors import EdgeError, ExitStatus, InputError, MissingToolError, ResourceError  # noqa: E402
-from edge.files import write_atomic  # noqa: E402
-from edge.runtime.constraint import GrammarConstraint, GrammarTokenizer, lark_grammar  # noqa: E402
-from edge.runtime.drafts import PromptLookup  # noqa: E402
-from edge.runtime.generate import Finished, TokenStep, generate  # noqa: E402
-from edge.runtime.onnx_engine import OnnxEngine  # noqa: E402
-from edge.runtime.prefix_cache import PrefixCache, PublicPrefix  # noqa: E402
-from edge.runtime.sampling import Sampler, SamplerSettings  # noqa: E402
-from edge.runtime.text import ChatTokenizer, Message  # noqa: E402
+from benchmarks.interleave import WorkerProcess
+from edge.clinical.drafting import answer_grammar
+from edge.clinical.note import decode_transcript, read_task
+from edge.clinical.note_prompt import part_messages, patient_phrase
+from edge.clinical.parts import split_parts
+from edge.clinical.patient import patient_context
+from edge.clinical.transcript import parse_transcript
+from edge.errors import EdgeError, ExitStatus, InputError, MissingToolError, ResourceError
+from edge.files import write_atomic
+from edge.runtime.constraint import GrammarConstraint, GrammarTokenizer, lark_grammar
+from edge.runtime.drafts import PromptLookup
+from edge.runtime.generate import Finished, TokenStep, generate
+from edge.runtime.onnx_engine import OnnxEngine
+from edge.runtime.prefix_cache import PrefixCache, PublicPrefix
+from edge.runtime.sampling import Sampler, SamplerSettings
+from edge.runtime.text import ChatTokenizer, Message
 
 PEER = "llama.cpp"
 ONE_ROW, PLAIN, DRAFTS, JUMP, BOTH, WARM = "one row", "plain", "drafts", "jump", "drafts+jump", "all, warm"
@@ -122,6 +119,14 @@ def visit_prompts(bundle: Path, tokenizer: ChatTokenizer, visits: Sequence[Path]
             penalty = task.sampler.repetition_penalty
             prompts.append(Prompt(ids, task.max_new_tokens, path.name, public, answer_grammar(), penalty))
     return prompts
+
+
+def prefix_prompt(tokenizer: ChatTokenizer, visit: Path, tokens: int) -> Prompt:
+    """A prompt of `tokens` public tokens and 24 more, one word of answer. Errors: InputError for a short text."""
+    ids = tokenizer.encode_text(decode_transcript(visit.read_bytes(), visit.name))
+    if len(ids) < tokens + 24:
+        raise InputError(f"it has {len(ids)} tokens", where=visit.name, mend=f"give one of {tokens + 24} or more")
+    return Prompt(tuple(ids[: tokens + 24]), 1, f"prefix {tokens}", tokens)
 
 
 class Edge:
@@ -271,6 +276,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--visit", type=Path, nargs="+", help="transcripts for the bundle's note task")
     what.add_argument("--prompts", type=Path, help="prompts as token ids")
+    parser.add_argument("--warm-prefix", type=int, default=0, help="tokens of a public prefix, with --visit")
     parser.add_argument("--peer", type=Path, help="the same model as GGUF, for llama.cpp")
     parser.add_argument("--peer-python", default=sys.executable, help="Python that has llama-cpp-python")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -291,6 +297,8 @@ def main(words: Sequence[str] | None = None) -> int:
                 if chosen.prompts
                 else visit_prompts(chosen.bundle, edge.tokenizer, chosen.visit)
             )
+            if chosen.warm_prefix and chosen.visit:
+                prompts.append(prefix_prompt(edge.tokenizer, chosen.visit[0], chosen.warm_prefix))
             if chosen.peer:
                 needed = max(len(prompt.prompt) + prompt.new_tokens for prompt in prompts)
                 peer = start_peer(chosen.peer, chosen.peer_python, chosen.threads, needed + 8)

@@ -20,11 +20,15 @@ from typing import Any
 import numpy as np
 
 from edge.errors import BundleError, EdgeError
-from edge.runtime.engine import Engine
+from edge.runtime.engine import Engine, ExactEngine
+from edge.runtime.exactness import largest_difference
 from edge.runtime.text import ChatTokenizer
 
 CLINICAL_FILE, SUITE_FILE = "clinical.json", "suite.json"
 CLINICAL_VERSION = 1
+EXACT_SAMPLE = (
+    "The patient has had a cough for two weeks and takes lisinopril 20 mg every day. The lungs are clear." * 2
+)
 SEED = 20260103
 RESAMPLES = 10_000
 RESAMPLE_ROWS = 500  # drawn at once, so that a thousand cases stay within some megabytes
@@ -161,7 +165,11 @@ def load_clinical(golden: Path) -> ClinicalFiles:
 def run_self_test(
     files: ClinicalFiles, folder: Path, engine: Engine, tokenizer: ChatTokenizer, chunk_tokens: int, each: Each
 ) -> SelfTest:
-    """Run the cases; one that ends in an error fails and the others still run. each: called before a case runs."""
+    """Run the cases; one that ends in an error fails and the others still run. each: called before a case runs.
+
+    The last case asks the engine itself whether its steps are exact here: drafts and jump-forward rest on that, and
+    another processor has other kernels.
+    """
     from edge.clinical.power_on import FolderSession, run_case
 
     session = FolderSession(folder, engine, tokenizer, chunk_tokens)
@@ -175,6 +183,11 @@ def run_self_test(
         except EdgeError as error:
             outcomes.append(SelfTestCase(name, task, error.what[:120], ""))
     engine.rewind(0)
+    if files.cases and isinstance(engine, ExactEngine):
+        each("exact steps")
+        ids = tokenizer.encode_text(EXACT_SAMPLE)[: min(32, engine.context_tokens - 1)]
+        changed = "" if largest_difference(engine, ids) == 0.0 else "drafts could change an answer on this device"
+        outcomes.append(SelfTestCase("exact-steps", "runtime", changed, ""))
     return SelfTest(tuple(outcomes))
 
 

@@ -76,10 +76,10 @@ Event = PartStarted | NoteLine | NoteDraft
 
 def draft_note(session: Session, transcript_text: str, **options: Any) -> NoteDraft:
     """The whole draft; see draft_events."""
-    for event in draft_events(session, transcript_text, **options):
-        if isinstance(event, NoteDraft):
-            return event
-    raise AssertionError("a draft always ends")  # pragma: no cover
+    *_, draft = draft_events(session, transcript_text, **options)
+    if not isinstance(draft, NoteDraft):
+        raise TypeError("the last event of a draft is the draft")
+    return draft
 
 
 def draft_events(

@@ -95,7 +95,8 @@ class PromptLookup:
     """Implements Drafter by looking up the last tokens in the prompt and in the answer so far.
 
     ngram_max, ngram_min: longest and shortest match looked for, in tokens. draft_tokens: longest guess. costs: what
-    is known of the engine before. One object serves one answer. Errors: InputError for impossible sizes.
+    is known of the engine before. One object serves one answer, or several one after the other: then it guesses from
+    what was read and written before as well. Errors: InputError for impossible sizes.
     """
 
     def __init__(
