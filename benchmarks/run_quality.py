@@ -39,6 +39,13 @@ ROWS = (
     Row("base-notes-free", "reference-base", "notes", ACI_TEST1, ("--unchecked", "--unconstrained")),
     Row("base-notes", "reference-base", "notes", ACI_TEST1),
     Row("notes", "reference-notes", "notes", ACI_TEST1, (), "base-notes"),
+    Row(
+        "base-diagnosis-plain",
+        "reference-base",
+        "diagnosis",
+        DXBENCH,
+        ("--split", "test", "--no-table", "--no-open-question"),
+    ),
     Row("base-diagnosis-model", "reference-base", "diagnosis", DXBENCH, ("--split", "test", "--no-table")),
     Row("base-diagnosis", "reference-base", "diagnosis", DXBENCH, ("--split", "test")),
     Row(

@@ -241,6 +241,7 @@ def run(bundle: Path, file: Path | None, task: str | None, force: bool, threads:
 @click.option("--checked/--unchecked", default=True, help="Notes: with the fact check, or the model's own lines.")
 @click.option("--constrained/--unconstrained", default=True, help="Notes: with the grammar, or without.")
 @click.option("--table/--no-table", default=True, help="Diagnosis: with the knowledge table, or the model alone.")
+@click.option("--open-question/--no-open-question", default=True, help="Diagnosis: the unlisted question counts too.")
 def evaluate(
     bundle: Path, suite: str | None, suite_option: str | None, data_path: Path, json_path: Path | None,
     html_path: Path | None, baseline_path: Path | None, **options: Any,

@@ -71,11 +71,13 @@ def evaluate_command(
     checked: bool = True,
     constrained: bool = True,
     table: bool = True,
+    open_question: bool = True,
 ) -> bool:
     """Evaluate, print, write what was asked for. Returns whether every margin held (True without a margin).
 
-    checked, constrained: of the suite notes; off, the model's own lines are measured. table: of the suite diagnosis;
-    off, the knowledge table does not count in the ranking.
+    checked, constrained: of the suite notes; off, the model's own lines are measured. table,
+    open_question: of the suite diagnosis; off, the knowledge table, or the question without a list, does not count in
+    the ranking of given candidates.
     """
     suite = get_suite(suite_name)
     for package in PACKAGES[suite.name]:
@@ -90,7 +92,12 @@ def evaluate_command(
     suite, data = load_data(data_path, suite)
     if suite.name != suite_name:
         click.echo(f"{data.form.name}: scored by the suite {suite.name}", err=True)
-    switches = (("checked", checked, "notes"), ("constrained", constrained, "notes"), ("table", table, "diagnosis"))
+    switches = (
+        ("checked", checked, "notes"),
+        ("constrained", constrained, "notes"),
+        ("table", table, "diagnosis"),
+        ("open_question", open_question, "diagnosis"),
+    )
     off = {name: False for name, on, _ in switches if not on}
     for name, on, owner in switches:
         if not on and suite.name != owner:

@@ -88,7 +88,7 @@ class NotePredictor:
 class DiagnosisPredictor:
     """Ranks with edge.clinical.differential.rank, as the bundle's differential task says.
 
-    options: table, off where the model alone is to rank given candidates.
+    options: table, open_question; off where these are not to count in the ranking of given candidates.
     """
 
     samples_differ = False
@@ -100,8 +100,9 @@ class DiagnosisPredictor:
 
         self._rank = rank
         self._task = read_differential_task(session.folder)
-        if not (options or {}).get("table", True):
-            self._task = with_scoring(self._task, replace(self._task.scoring, table_weight=0.0))
+        weights = {"table": "table_weight", "open_question": "open_weight"}
+        off = {weight: 0.0 for name, weight in weights.items() if not (options or {}).get(name, True)}
+        self._task = with_scoring(self._task, replace(self._task.scoring, **off))
         self._session = session
 
     def predict(self, case: DiagnosisCase, sample: int) -> Prediction:
