@@ -100,9 +100,10 @@ class DiagnosisPredictor:
 
         self._rank = rank
         self._task = read_differential_task(session.folder)
-        weights = {"table": "table_weight", "open_question": "open_weight"}
-        off = {weight: 0.0 for name, weight in weights.items() if not (options or {}).get(name, True)}
-        self._task = with_scoring(self._task, replace(self._task.scoring, **off))
+        if not (options or {}).get("table", True):
+            self._task = with_scoring(self._task, replace(self._task.scoring, table_weight=0.0))
+        if not (options or {}).get("open_question", True):
+            self._task = with_scoring(self._task, replace(self._task.scoring, open_weight=0.0))
         self._session = session
 
     def predict(self, case: DiagnosisCase, sample: int) -> Prediction:
