@@ -9,7 +9,7 @@ VISIT := profiles/data/clinical-sample/demo/visit.txt
 
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test lint bench clean strace adapt quality
+.PHONY: demo test lint bench bench-app clean strace screen adapt quality app screenshots
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "edge needs Python 3.11 as '$(PYTHON)'; name another with make PYTHON=..."; exit 1; }
@@ -49,7 +49,15 @@ strace:
 	  && apt-get -qq update && apt-get -qq install -y --no-install-recommends strace >/dev/null; } \
 	  || echo "strace is not installed: one egress test will be skipped"
 
-test: $(VENV)/.ready .venv-optimum/.ready strace lint
+# Real pixels without a screen (EGL, llvmpipe), a virtual screen, and a robot's hand for the bedside app's tests.
+SCREEN_PACKAGES := libegl1 libegl-mesa0 libgbm1 libgl1-mesa-dri libgl1 xvfb xdotool
+screen:
+	@ldconfig -p | grep -q libEGL.so.1 && command -v Xvfb >/dev/null && command -v xdotool >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get -qq update && apt-get -qq install -y --no-install-recommends $(SCREEN_PACKAGES) >/dev/null; } \
+	  || { echo "install these packages first: $(SCREEN_PACKAGES)"; exit 1; }
+
+test: $(VENV)/.ready .venv-optimum/.ready strace screen lint
 	$(BIN)/python -m pytest -m "not slow"
 	$(BIN)/python -m pytest -m slow
 
@@ -57,6 +65,22 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The bedside app with the reference models and sample patients.
+APP_BUNDLES := build/reference-notes build/reference-differential
+app: $(VENV)/.ready
+	@test -d build/reference-notes || $(BIN)/edge build profiles/reference-notes.yaml
+	@test -d build/reference-differential || $(BIN)/edge build profiles/reference-differential.yaml
+	$(BIN)/edge app $(APP_BUNDLES) --samples
+
+# Every screen, light and night, in three sizes, into docs/screens.
+screenshots: $(VENV)/.ready screen
+	$(BIN)/python -m benchmarks.make_screenshots docs/screens
+
+# Frame gap under load, memory, start: the app's figures in the README. Needs a quiet machine.
+bench-app: $(VENV)/.ready screen
+	@test -d $(BUNDLE) || $(BIN)/edge build $(PROFILE)
+	$(BIN)/python -m benchmarks.run_app --bundle $(BUNDLE)
 
 # Needs a quiet machine: a core taken by something else slows the engines differently. `make bench SHAPE=smollm2`.
 SHAPE := all

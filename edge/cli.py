@@ -220,6 +220,23 @@ def run(bundle: Path, file: Path | None, task: str | None, force: bool, threads:
 
 
 @cli.command()
+@click.argument("bundles", nargs=-1, type=PATH)
+@click.option("--data", type=PATH, help="Where patients' data lies, encrypted (default: the user's data folder).")
+@click.option("--samples", is_flag=True, help="Put synthetic sample patients into a worklist that is empty.")
+@click.option("--size", help="Of the window, in pixels (default: the target's panel, else 1280x800).")
+@click.option("--density", type=click.FloatRange(0.5, 4.0), help="Pixels per dp (default: the panel's dpi / 160).")
+@click.option("--fullscreen", is_flag=True, help="Fill the panel.")
+@click.option("--keyboard/--no-keyboard", default=None, help="Letters on the screen (default: with --fullscreen).")
+@click.option("--speech-model", type=PATH, help="Folder of a faster-whisper model, for speech.")
+@click.option("--kiosk-install", type=PATH, metavar="ROOT", help="Write the kiosk's units below ROOT; open nothing.")
+def app(bundles: tuple[Path, ...], **options: Any) -> None:
+    """Open the bedside app with BUNDLES; each task is served by the first bundle that has it."""
+    from edge.app.console import app_command
+
+    sys.exit(app_command(bundles, **options))
+
+
+@cli.command()
 @click.argument("bundle", type=PATH)
 @click.argument("suite", required=False)
 @click.option("--suite", "suite_option", metavar="SUITE", help="notes, diagnosis, ophthalmology or judge.")

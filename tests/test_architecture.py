@@ -23,12 +23,14 @@ ROOMS: dict[str, frozenset[str]] = {
     "bench": frozenset({"runtime", "bundle", "device", "clinical"}),
     # The build reads its own artefact through the runtime (fidelity, tokenizer) and writes the clinical prompts.
     "build": frozenset({"specs", "bundle", "runtime", "clinical"}),
+    # The app shows what tasks and runs give; its engine's child process alone holds a session (tests below).
+    "app": frozenset({"clinical", "runtime", "bundle", "device", "bench"}),
     "evaluate": frozenset({"clinical", "runtime", "bundle", "device"}),
     # Training reads the same checkpoints as the build, the prompts of the device, the split of the evaluation, and
     # draws its plot with the harness's pure SVG helper.
     "adapt": frozenset({"specs", "build", "clinical", "runtime", "evaluate", "bench"}),
 }
-DEVICE_ROOMS = ("device", "bundle", "runtime", "clinical", "bench")
+DEVICE_ROOMS = ("device", "bundle", "runtime", "clinical", "bench", "app")
 BUILD_ONLY = {"torch", "transformers", "onnx", "onnx_ir", "gguf", "safetensors", "huggingface_hub", "cyclonedx", "peft"}
 
 
@@ -92,3 +94,25 @@ def test_run_command_imports_nothing_of_the_build() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+APP = PACKAGE / "app"
+
+
+@pytest.mark.parametrize("path", sorted(APP.rglob("*.py")), ids=lambda path: str(path.relative_to(APP)))
+def test_only_screens_know_kivy(path: Path) -> None:
+    """Rules of the app are tested without a screen: Kivy stays in edge/app/ui."""
+    uses = any(name.split(".")[0] == "kivy" for name in imports(path))
+    assert not uses or path.is_relative_to(APP / "ui")
+
+
+def test_presenters_import_without_kivy_and_without_an_engine() -> None:
+    """The process that draws holds no engine, and what it decides needs no screen: both imports are blocked here."""
+    code = (
+        "import sys, pkgutil, importlib\n"
+        "for name in ('kivy', 'onnxruntime', 'llguidance', 'tokenizers', 'torch'): sys.modules[name] = None\n"
+        "import edge.app.workspace, edge.app.presenters\n"
+        "for found in pkgutil.iter_modules(edge.app.presenters.__path__):\n"
+        "    importlib.import_module('edge.app.presenters.' + found.name)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -19,9 +19,12 @@ from edge.privacy import TELEMETRY_OFF
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "edge").rglob("*.py"))
 # Libraries that report home unless they are told not to before they are imported.
-REPORTING = {"onnxruntime", "onnxruntime_genai", "huggingface_hub", "transformers", "optimum"}
+REPORTING = {"faster_whisper", "onnxruntime", "onnxruntime_genai", "huggingface_hub", "transformers", "optimum"}
 ENTRIES = (
     "edge.cli",
+    "edge.app.engine.host",
+    "edge.app.main",
+    "edge.app.speech.host",
     "edge.bench.worker",
     "edge.bench.console",
     "edge.build.console",

@@ -91,13 +91,15 @@ def draft_events(
     checked: bool = True,
     constrained: bool = True,
     options: Mapping[str, Any] | None = None,
+    on_text: Callable[[str], None] | None = None,
 ) -> Iterator[Event]:
     """Draft a note; yields lines as soon as they are checked, and the NoteDraft at the end.
 
     checked False: the model's lines as they are, nothing withheld or quoted (for measurements). constrained False:
     without the grammar. drafts: guess words from the visit and confirm several at once (prompt lookup; it changes the
     speed and no word, and switches itself off where it does not pay). options: temperature, top_p, seed and
-    max_new_tokens in place of the task's own.
+    max_new_tokens in place of the task's own. on_text: called with the model's text as it is written, before any
+    check: to show that it works, never to keep.
     Errors: InputError when not even one part fits into the model's context.
     """
     task = _with(read_task(session.folder, "note"), options or {})
@@ -117,7 +119,7 @@ def draft_events(
     for index, part in enumerate(parts):
         yield PartStarted(index, len(parts))
         writer = _PartWriter(session, task, part, phrase)
-        answer = writer.write(cancelled, drafter, constrained=constrained)
+        answer = writer.write(cancelled, drafter, constrained=constrained, on_text=on_text)
         figures = _sum(figures, writer.finished)
         parsed = parsed and writer.parsed
         for section, text in read_answer(answer):
@@ -187,7 +189,14 @@ class _PartWriter:
         self.finished: Finished | None = None
         self.parsed = True
 
-    def write(self, cancelled: Callable[[], bool], drafter: Drafter | None, *, constrained: bool) -> str:
+    def write(
+        self,
+        cancelled: Callable[[], bool],
+        drafter: Drafter | None,
+        *,
+        constrained: bool,
+        on_text: Callable[[str], None] | None = None,
+    ) -> str:
         """The answer's text. A line that was written before ends the answer: the model has begun to repeat itself."""
         from edge.runtime.generate import Finished
         from edge.runtime.session import TextPiece
@@ -211,6 +220,8 @@ class _PartWriter:
         ):
             if isinstance(event, TextPiece):
                 pieces.append(event.text)
+                if on_text is not None:
+                    on_text(event.text)
             elif isinstance(event, Finished):
                 self.finished = event
         text = "".join(pieces)

@@ -9,34 +9,17 @@ least of all a sex from a first name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
+from edge.clinical.age_words import MAX_AGE_YEARS, WORD_NUMBER, word_list, years_of
 from edge.clinical.transcript import CLINICIAN, OTHER, PATIENT, Span, Transcript, Turn, parse_transcript
 
 Sex = Literal["male", "female"]
 _Value = TypeVar("_Value", int, Sex)
 
-MAX_AGE_YEARS = 120
-
-
-def _words(text: str) -> list[str]:
-    """The words of a table that is written as running text."""
-    return text.split()
-
-
-_UNITS = _words("one two three four five six seven eight nine")
-_TEENS = _words("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen")
-_TENS = _words("twenty thirty forty fifty sixty seventy eighty ninety")
-_SMALL = {word: number for number, word in enumerate([*_UNITS, *_TEENS], 1)}
-_SMALL |= {word: 10 * number for number, word in enumerate(_TENS, 2)}
-_WORD_NUMBER = (
-    rf"(?:(?:one|a) hundred(?:[ -]and)?(?:[ -](?:{'|'.join(_UNITS)}))?"
-    rf"|(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(_UNITS)}))?|{'|'.join(sorted(_TEENS, key=len, reverse=True))}"
-    rf"|{'|'.join(_UNITS)})"
-)
-_NUMBER = rf"(?P<number>\d{{1,3}}|{_WORD_NUMBER})"
+_NUMBER = rf"(?P<number>\d{{1,3}}|{WORD_NUMBER})"
 _AGE = re.compile(
     rf"\b{_NUMBER}\s*-?\s*(?:(?P<unit>year|yr|month|week|day)s?\s*-?\s*old\b|(?P<short>y/o|yo|y\.o\.)(?!\w))",
     re.IGNORECASE,
@@ -84,7 +67,7 @@ _TITLE = re.compile(
     r"\b(?P<title>mr|mrs|ms|miss|mister|missus)\b\s*\.?\s*(?P<name>[a-z][a-z'-]+(?-i:\s[A-Z][a-z'-]+)?)", re.IGNORECASE
 )
 _NO_NAME = frozenset(
-    _words(
+    word_list(
         """
         a about again all an and angiogram angiography any anything arthrogram at but cholangiogram dose doses each
         elastography enterography every everything for her him i imaging in is it just me meals my of on one or out
@@ -158,7 +141,7 @@ class PatientContext:
 
 
 @dataclass(frozen=True)
-class _Statement(Generic[_Value]):
+class Statement(Generic[_Value]):
     """One statement about the patient. value: years or a sex; span: the words."""
 
     value: _Value
@@ -168,24 +151,20 @@ class _Statement(Generic[_Value]):
 def patient_context(text: str) -> PatientContext:
     """Age, sex and name places of the patient of a transcript or of a written case."""
     transcript = parse_transcript(text)
-    ages: list[_Statement[int]] = []
-    stated: list[_Statement[Sex]] = []
+    ages: list[Statement[int]] = []
+    stated: list[Statement[Sex]] = []
     for turn in transcript.turns:
-        for said_age, said_sex in _ages(transcript, turn):
+        for said_age, said_sex in ages_in(transcript, turn):
             ages.append(said_age)
             stated += [said_sex] if said_sex else []
     ages += _answered_ages(transcript)
-    forms = [_Statement(_value(m["number"]), Span(*m.span())) for m in _FORM_AGE.finditer(text)]
-    ages += [form for form in forms if 0 <= form.value <= MAX_AGE_YEARS]
-    stated += [_Statement(_sex_of(m["sex"]), Span(*m.span())) for m in _FORM_SEX.finditer(text)]
-    for match in _CHART.finditer(text):
-        # "58F" stands at the head of a written case; further down an F may be Fahrenheit.
-        if match.start() < 80 and 0 < int(match["number"]) <= MAX_AGE_YEARS:
-            ages.append(_Statement(int(match["number"]), Span(*match.span("number"))))
-            stated.append(_Statement(_sex_of(match["sex"]), Span(*match.span("sex"))))
-    titles, names = _titles(transcript)
-    age, age_spans = _agreed(ages)
-    sex, sex_spans = _sex(transcript, stated, titles)
+    form_ages, form_sexes = forms_in(text, at_head=True)
+    ages, stated = ages + form_ages, stated + form_sexes
+    titles, names = titles_in(transcript)
+    age, age_spans = agreed(ages)
+    guests = any(turn.speaker == OTHER for turn in transcript.turns)
+    sexes = told_sexes(stated, titles, guests, lambda: _pronouns(transcript), lambda: bodily_in(transcript))
+    sex, sex_spans = agreed(sexes)
     names += _names(transcript)
     evidence = tuple(sorted(set(age_spans) | set(sex_spans)))
     return PatientContext(age, sex, tuple(sorted(set(names))), evidence if age is not None or sex else ())
@@ -210,9 +189,24 @@ def introductions(transcript: Transcript) -> tuple[Introduction, ...]:
             name = " ".join(part for part in _named(match)[1].lower().split() if part not in _NO_NAME)
             if name and not set(name.split()) & {*_PERSON, "she", "he", "it", "this", "mr", "mrs", "ms", "miss"}:
                 found.append(Introduction(name, None, None, Span(turn.start + match.start(), turn.start + match.end())))
-        for age, sex in _ages(transcript, turn):
+        for age, sex in ages_in(transcript, turn):
             found.append(Introduction("", age.value, sex.value if sex else None, age.span))
     return tuple(sorted(found, key=lambda item: item.span))
+
+
+def forms_in(text: str, *, at_head: bool) -> tuple[list[Statement[int]], list[Statement[Sex]]]:
+    """Ages and sexes of a written form ("Age: 58", "Sex: F"), and where the text begins a case, of its "58F"."""
+    forms = [Statement(years_of(match["number"]), Span(*match.span())) for match in _FORM_AGE.finditer(text)]
+    ages = [form for form in forms if 0 <= form.value <= MAX_AGE_YEARS]
+    sexes = [Statement(_sex_of(match["sex"]), Span(*match.span())) for match in _FORM_SEX.finditer(text)]
+    for match in _CHART.finditer(text) if at_head else ():
+        # "58F" stands at the head of a written case; further down an F may be Fahrenheit.
+        if match.start() >= 80:
+            break
+        if 0 < int(match["number"]) <= MAX_AGE_YEARS:
+            ages.append(Statement(int(match["number"]), Span(*match.span("number"))))
+            sexes.append(Statement(_sex_of(match["sex"]), Span(*match.span("sex"))))
+    return ages, sexes
 
 
 def _named(match: re.Match[str]) -> tuple[str, str]:
@@ -221,35 +215,25 @@ def _named(match: re.Match[str]) -> tuple[str, str]:
     return group, match[group]
 
 
-def _value(words: str) -> int:
-    """ "58" or "fifty-eight" as a number."""
-    if words.isdigit():
-        return int(words)
-    total = 0
-    for word in re.split(r"[ -]+", words.lower()):
-        total += 100 if word == "hundred" else _SMALL.get(word, 0) if word != "and" else 0
-    return total - 1 if words.lower().startswith("one hundred") else total
-
-
 def _sex_of(word: str) -> Sex:
     """ "F" or "female" against "M" or "male"."""
     return "female" if word.lower().startswith("f") else "male"
 
 
-def _agreed(statements: list[_Statement[_Value]]) -> tuple[_Value | None, list[Span]]:
+def agreed(statements: Sequence[Statement[_Value]]) -> tuple[_Value | None, list[Span]]:
     """The one value that all statements give, with their places; None when there is none or more than one."""
     values = {statement.value for statement in statements}
     return (statements[0].value if len(values) == 1 else None), [statement.span for statement in statements]
 
 
-def _ages(transcript: Transcript, turn: Turn) -> Iterator[tuple[_Statement[int], _Statement[Sex] | None]]:
+def ages_in(transcript: Transcript, turn: Turn) -> Iterator[tuple[Statement[int], Statement[Sex] | None]]:
     """Ages that a turn states of the patient, each with the sex that stands beside it, if any."""
     words = transcript.words_of(turn)
     for match in _AGE.finditer(words):
         in_years = bool(match["short"]) or match["unit"].lower() in ("year", "yr")
-        years = _value(match["number"]) if in_years else 0
+        years = years_of(match["number"]) if in_years else 0
         if match["unit"] and match["unit"].lower() == "month":
-            years = _value(match["number"]) // 12
+            years = years_of(match["number"]) // 12
         if years > MAX_AGE_YEARS:
             continue
         before = re.split(r"[.?!\n]", words[max(0, match.start() - 90) : match.start()])[-1]
@@ -263,8 +247,8 @@ def _ages(transcript: Transcript, turn: Turn) -> Iterator[tuple[_Statement[int],
         if not noun and not (_COPULA if in_years else _COPULA_OF_PERSON).search(before):
             continue
         start = turn.start + match.start()
-        age = _Statement(years, Span(start, turn.start + match.end()))
-        yield age, _Statement(sex, Span(start, turn.start + noun_end)) if sex else None
+        age = Statement(years, Span(start, turn.start + match.end()))
+        yield age, Statement(sex, Span(start, turn.start + noun_end)) if sex else None
 
 
 def _person_after(words: str, start: int) -> tuple[str, Sex | None, int]:
@@ -283,22 +267,30 @@ def _person_after(words: str, start: int) -> tuple[str, Sex | None, int]:
     return noun, _PERSON.get(noun), end
 
 
-def _answered_ages(transcript: Transcript) -> Iterator[_Statement[int]]:
+def _answered_ages(transcript: Transcript) -> Iterator[Statement[int]]:
     """Ages in the answer to "how old are you?", which is the next turn of another speaker."""
     for turn, answer in zip(transcript.turns, transcript.turns[1:], strict=False):
-        asked = [match.end() for match in _HOW_OLD.finditer(transcript.words_of(turn))]
-        if not asked or len(transcript.words_of(turn)) - asked[-1] > 40 or answer.speaker == turn.speaker != "":
-            continue
-        found = _ANSWER.match(transcript.words_of(answer))
-        if found and _value(found["number"]) <= MAX_AGE_YEARS:
-            start, end = found.span("number")
-            yield _Statement(_value(found["number"]), Span(answer.start + start, answer.start + end))
+        yield from answered_age(transcript, turn, answer)
 
 
-def _titles(transcript: Transcript) -> tuple[list[_Statement[Sex]], list[Span]]:
-    """How the patient is titled (mr., mrs.) by the clinician or in a greeting, and the places of those names."""
+def answered_age(transcript: Transcript, turn: Turn, answer: Turn) -> Iterator[Statement[int]]:
+    """The age in a turn's answer, where the turn asks for it last."""
+    asked = [match.end() for match in _HOW_OLD.finditer(transcript.words_of(turn))]
+    if not asked or len(transcript.words_of(turn)) - asked[-1] > 40 or answer.speaker == turn.speaker != "":
+        return
+    found = _ANSWER.match(transcript.words_of(answer))
+    if found and years_of(found["number"]) <= MAX_AGE_YEARS:
+        start, end = found.span("number")
+        yield Statement(years_of(found["number"]), Span(answer.start + start, answer.start + end))
+
+
+def titles_in(transcript: Transcript, first: int = 0) -> tuple[list[Statement[Sex]], list[Span]]:
+    """How the patient is titled (mr., mrs.) by the clinician or in a greeting, and the places of those names.
+
+    first: index of the transcript's first turn in the visit that it was cut from.
+    """
     statements, names = [], []
-    for index, turn in enumerate(transcript.turns):
+    for index, turn in enumerate(transcript.turns, first):
         if turn.speaker not in (CLINICIAN, "") and index > 2:
             continue
         words = transcript.words_of(turn)
@@ -307,59 +299,70 @@ def _titles(transcript: Transcript) -> tuple[list[_Statement[Sex]], list[Span]]:
             if match["name"].lower() in _NO_NAME or not _BEFORE_TITLE.search(before) or _KIN_WORD.search(before[-20:]):
                 continue
             sex: Sex = "male" if match["title"].lower() in ("mr", "mister") else "female"
-            statements.append(_Statement(sex, Span(turn.start + match.start(), turn.start + match.end())))
+            statements.append(Statement(sex, Span(turn.start + match.start(), turn.start + match.end())))
             names.append(Span(turn.start + match.start("name"), turn.start + match.end("name")))
     return statements, names
 
 
-def _sex(
-    transcript: Transcript, stated: list[_Statement[Sex]], titles: list[_Statement[Sex]]
-) -> tuple[Sex | None, list[Span]]:
-    """The stated sex; without one, what titles, forms of address, the dictation's pronouns or the body say."""
-    guests = any(turn.speaker == OTHER for turn in transcript.turns)
-    strong = stated + ([] if guests and stated else titles)
-    if not strong and not guests:
-        strong = _pronouns(transcript)
-        strong = strong if len(strong) > 1 else []
-    if not strong and not guests:
-        strong = [*_matches(transcript, _ADDRESS), *_body(transcript)]
-    sex, spans = _agreed(strong)
-    return sex, spans
+def told_sexes(
+    stated: Sequence[Statement[Sex]],
+    titles: Sequence[Statement[Sex]],
+    guests: bool,
+    pronouns: Callable[[], Sequence[Statement[Sex]]],
+    bodily: Callable[[], Sequence[Statement[Sex]]],
+) -> Sequence[Statement[Sex]]:
+    """What the sex rests on: what is stated; without it what titles, the dictation's pronouns or the body say.
+
+    guests: somebody came along, so that less is of the patient.
+    """
+    strong = [*stated, *(() if guests and stated else titles)]
+    if strong or guests:
+        return strong
+    said = pronouns()
+    return said if len(said) > 1 else bodily()
 
 
-def _matches(transcript: Transcript, pattern: re.Pattern[str]) -> list[_Statement[Sex]]:
+def _matches(transcript: Transcript, pattern: re.Pattern[str]) -> list[Statement[Sex]]:
     """Matches of a pattern with the groups male and female in what the clinician says."""
     found = []
     for turn in transcript.turns:
         for match in pattern.finditer(transcript.words_of(turn)) if turn.speaker == CLINICIAN else ():
             sex: Sex = "male" if match["male"] else "female"
-            found.append(_Statement(sex, Span(turn.start + match.start(), turn.start + match.end())))
+            found.append(Statement(sex, Span(turn.start + match.start(), turn.start + match.end())))
     return found
 
 
-def _pronouns(transcript: Transcript) -> list[_Statement[Sex]]:
+def _pronouns(transcript: Transcript) -> list[Statement[Sex]]:
     """He and she of a clinician's turn that names no relative or colleague: the patient, in a dictation."""
-    turns = {turn.span: transcript.words_of(turn) for turn in transcript.turns if turn.speaker == CLINICIAN}
-    turns = {span: words for span, words in turns.items() if _DICTATION.search(words)}
-    found = []
-    for statement in _matches(transcript, _HE):
-        for span, words in turns.items():
-            before = words[: max(0, statement.span.start - span.start)]
-            if span.start <= statement.span.start < span.end and not _OTHERS.search(before):
-                found.append(statement)
-    return found
+    turns = [turn for turn in transcript.turns if turn.speaker == CLINICIAN]
+    return [
+        Statement(sex, Span(turn.start + start, turn.start + end))
+        for turn in turns
+        for sex, start, end in pronouns_in(transcript.words_of(turn))
+    ]
 
 
-def _body(transcript: Transcript) -> list[_Statement[Sex]]:
-    """Organs and cycles that are said to be the patient's own."""
-    found = []
+def pronouns_in(words: str) -> list[tuple[Sex, int, int]]:
+    """He and she of one turn of a clinician where they mean the patient, each with its place in the turn."""
+    if not _DICTATION.search(words):
+        return []
+    return [
+        ("male" if match["male"] else "female", *match.span())
+        for match in _HE.finditer(words)
+        if not _OTHERS.search(words, 0, match.start())
+    ]
+
+
+def bodily_in(transcript: Transcript) -> list[Statement[Sex]]:
+    """Forms of address, and organs and cycles that are said to be the patient's own."""
+    found = _matches(transcript, _ADDRESS)
     for turn in transcript.turns:
         words = transcript.words_of(turn)
         for sex, pattern in _BODY:
             for match in pattern.finditer(words):
                 own = turn.speaker != PATIENT or not match[0].lower().startswith("your")
                 if own:
-                    found.append(_Statement(sex, Span(turn.start + match.start(), turn.start + match.end())))
+                    found.append(Statement(sex, Span(turn.start + match.start(), turn.start + match.end())))
     return found
 
 

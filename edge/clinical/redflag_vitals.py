@@ -105,10 +105,13 @@ _POOR = re.compile(
 )
 
 
-def measurements(transcript: Transcript) -> tuple[Measurement, ...]:
-    """All measurements of a visit, in order of their place."""
-    found = [*_named(transcript), *_acuities(transcript)]
-    return tuple(sorted(found, key=lambda item: (item.span, item.vital, item.value)))
+def measurements(transcript: Transcript, start: int = 0, end: int | None = None) -> tuple[Measurement, ...]:
+    """All measurements of a visit, in order of their place; with start and end, those that begin between them."""
+    stop = len(transcript.text) if end is None else end
+    text = normalised(transcript.text)
+    found = [*(_named(transcript, text) if _NAME.search(text, start, stop) else ()), *_acuities(transcript, text)]
+    kept = [item for item in found if start <= item.span.start < stop]
+    return tuple(sorted(kept, key=lambda item: (item.span, item.vital, item.value)))
 
 
 def spoken(words: str) -> float | None:
@@ -141,10 +144,9 @@ def spoken(words: str) -> float | None:
     return float(f"{int(total)}.{digits or 0}")
 
 
-def _named(transcript: Transcript) -> Iterator[Measurement]:
+def _named(transcript: Transcript, text: str) -> Iterator[Measurement]:
     if not transcript.turns:
         return
-    text = normalised(transcript.text)
     names = list(_NAME.finditer(text))
     for index, name in enumerate(names):
         turn = transcript.turns[turn_of(transcript, Span(*name.span()))]
@@ -201,9 +203,8 @@ def _values(kind: str, number: re.Match[str]) -> Iterator[tuple[str, float]]:
             yield vital, amount
 
 
-def _acuities(transcript: Transcript) -> Iterator[Measurement]:
+def _acuities(transcript: Transcript, text: str) -> Iterator[Measurement]:
     """Snellen fractions near a word of the eye, as decimals; finger counting and less as 0.01."""
-    text = normalised(transcript.text)
     for match in (*_ACUITY.finditer(text), *_SPOKEN_ACUITY.finditer(text), *_POOR.finditer(text)):
         if not _EYE.search(text, max(0, match.start() - 60), min(len(text), match.end() + 40)) or not transcript.turns:
             continue

@@ -8,7 +8,9 @@ polarity.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from edge.clinical.patient import PatientContext, patient_context
 from edge.clinical.polarity import Status, status_of
@@ -39,9 +41,13 @@ def red_flags(text: str, table: RuleTable | None = None) -> tuple[RedFlag, ...]:
     transcript = parse_transcript(text)
     if not transcript.turns:
         return ()
-    visit = _Visit(transcript, rules, patient_context(text), measurements(transcript))
+    return flags_of(Visit(transcript, rules, patient_context(text), measurements(transcript)))
+
+
+def flags_of(visit: Visit) -> tuple[RedFlag, ...]:
+    """The red flags of a visit that was read, in the order of its table."""
     found = []
-    for rule in rules.rules:
+    for rule in visit.table.rules:
         spans = _evidence(rule, visit)
         if spans is not None:
             found.append(RedFlag(rule.id, rule.title, rule.source, spans, rule.area, rule.note))
@@ -49,18 +55,22 @@ def red_flags(text: str, table: RuleTable | None = None) -> tuple[RedFlag, ...]:
 
 
 @dataclass
-class _Visit:
-    """One visit while the rules are run over it; phrases are looked up once each."""
+class Visit:
+    """One visit while the rules are run over it; phrases are looked up once each.
+
+    said: places of names of the table with what is said of them, for whoever has looked them up already.
+    """
 
     transcript: Transcript
     table: RuleTable
     patient: PatientContext
     measured: tuple[Measurement, ...]
-    lowered: str = field(init=False)
-    said: dict[str, tuple[tuple[Span, Status], ...]] = field(default_factory=dict)
+    said: dict[str, Sequence[tuple[Span, Status]]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.lowered = normalised(self.transcript.text)
+    @cached_property
+    def lowered(self) -> str:
+        """The text that the phrases are looked for in."""
+        return normalised(self.transcript.text)
 
     def places(self, name: str, *, past: bool = False) -> list[Span]:
         """Where a name of the table is said of the patient, in order."""
@@ -72,7 +82,7 @@ class _Visit:
         return [span for span, status in self.said[name] if status in wanted]
 
 
-def _evidence(rule: Rule, visit: _Visit) -> tuple[Span, ...] | None:
+def _evidence(rule: Rule, visit: Visit) -> tuple[Span, ...] | None:
     """The spans a rule rests on, None where it does not fire."""
     age, sex = visit.patient.age_years, visit.patient.sex
     if rule.sex and sex and sex != rule.sex:
@@ -95,7 +105,7 @@ def _evidence(rule: Rule, visit: _Visit) -> tuple[Span, ...] | None:
     return tuple(sorted(spans))
 
 
-def _holds(condition: Condition, visit: _Visit) -> list[Span]:
+def _holds(condition: Condition, visit: Visit) -> list[Span]:
     """The places that make a condition true; none where it is false."""
     if isinstance(condition, Said):
         return visit.places(condition.name, past=condition.past)

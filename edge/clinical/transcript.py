@@ -30,6 +30,7 @@ ROLES = {
     "father": OTHER,
     "guest": OTHER,
 }
+_LONGEST_FIRST = sorted(ROLES, key=len, reverse=True)
 _NAMES = "|".join(sorted((re.escape(name) for name in ROLES), key=len, reverse=True))
 _BRACKET = re.compile(rf"\[\s*(?P<name>(?:{_NAMES})[\w .]*)\s*\]\s*", re.IGNORECASE)
 _NAME_COLON = rf"(?P<name>(?:{_NAMES})[\w .]{{0,24}}?)\s*[:\-][ \t]+"
@@ -99,7 +100,9 @@ def parse_transcript(text: str) -> Transcript:
 
 def _role(name: str) -> str:
     lowered = name.strip().lower()
-    for known in sorted(ROLES, key=len, reverse=True):
+    if lowered in ROLES:
+        return ROLES[lowered]
+    for known in _LONGEST_FIRST:
         if lowered.startswith(known):
             return ROLES[known]
     return OTHER

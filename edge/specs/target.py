@@ -99,13 +99,27 @@ class Source(Spec):
     citation: Text
 
 
+class Panel(Spec):
+    """The screen that the bedside app draws on. size_px: width and height as it is mounted."""
+
+    dpi: float = Field(ge=60, le=800)
+    size_px: tuple[int, int]
+
+    @field_validator("size_px")
+    @classmethod
+    def _size(cls, size: tuple[int, int]) -> tuple[int, int]:
+        if not all(320 <= side <= 8192 for side in size):
+            raise fault("", "a panel has 320 to 8192 pixels a side")
+        return size
+
+
 class Target(Spec):
     """A device class.
 
     memory_reserved_bytes: operating system and desktop; what is left may be used by the kit and its screen.
     memory_bandwidth_bytes_per_s: read bandwidth that a program can reach, or the data sheet's where the
     sources say so. compute_flops_per_s: what the CPU kernels reach in prefill (2 operations for a weight and
-    token), null when nobody has measured it. screen: the bedside app runs here.
+    token), null when nobody has measured it. screen: the bedside app runs here; panel: on this screen.
     """
 
     version: Literal[1]
@@ -121,6 +135,7 @@ class Target(Spec):
     memory_bandwidth_bytes_per_s: float = Field(gt=0)
     compute_flops_per_s: float | None = Field(default=None, gt=0)
     screen: bool = False
+    panel: Panel | None = None
     accelerators: tuple[Accelerator, ...] = ()
     sensors: tuple[SensorSpec, ...] = ()
     reach: Reach

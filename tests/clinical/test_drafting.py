@@ -191,3 +191,12 @@ def test_evidence_is_never_outside_the_part() -> None:
     assert all(
         part.span.start <= span.start < span.end <= part.span.end for span in evidence_for("Cough.", part, VISIT)
     )
+
+
+def test_text_is_given_out_as_it_is_written(tmp_path: Path) -> None:
+    """The screen shows that the model works: every piece, of every part, before any check, and nothing else."""
+    written: list[str] = []
+    answer = "HPI: He has had a cough for 2 weeks.\nMEDICATIONS: Metformin 500 mg twice daily."
+    drafted(tmp_path, answer, on_text=written.append)
+    assert "".join(written) == answer
+    assert len(written) > 5

@@ -1,0 +1,1 @@
+"""The bedside app: presenters without Kivy, screens with it, an encrypted vault, and the engine in another process."""

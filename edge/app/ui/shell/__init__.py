@@ -1,0 +1,1 @@
+"""What stands around the screens: patient bar, rail, status bar, lock."""

@@ -1,0 +1,457 @@
+"""The widgets of the kit: what a finger, a keyboard and a render do to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kivy.uix.boxlayout import BoxLayout
+
+from edge.app.ui.kit import (
+    EdgeButton,
+    EdgeChip,
+    EdgeColumn,
+    EdgeField,
+    EdgeLabel,
+    EdgeList,
+    EdgeNumberPad,
+    EdgeRank,
+    EdgeRecycle,
+    EdgeRecycleRow,
+    EdgeScreen,
+    EdgeScroll,
+    EdgeSearch,
+    EdgeSegment,
+    EdgeStepper,
+    EdgeStreamText,
+    EdgeSwitch,
+    EdgeTabs,
+    fold,
+)
+from edge.app.ui.kit.screen import EdgePane
+from edge.app.ui.kit.stream import MOST_CHARACTERS, paragraphs
+from tests.app.ui.driver import Driver
+
+
+def calls(widget: Any, event: str) -> list[tuple[Any, ...]]:
+    """What an event of a widget was called with."""
+    heard: list[tuple[Any, ...]] = []
+    widget.bind(**{event: lambda _widget, *args: heard.append(args)})
+    return heard
+
+
+def column(*widgets: Any) -> EdgeColumn:
+    """Widgets in a column."""
+    box = EdgeColumn(pos_hint={"top": 1})
+    for widget in widgets:
+        box.add_widget(widget)
+    return box
+
+
+def test_a_press_shows_at_once(ui: Driver) -> None:
+    """Fails when a finger sees nothing in the frame of its touch."""
+    button = ui.mount(lambda: EdgeButton(text="Save"))
+    seen = []
+    ui.touch(*button.center, hold=lambda: seen.append(button.pressed) or True)
+    assert seen == [True]
+    assert not button.pressed
+
+
+def test_a_button_is_as_wide_as_its_words(ui: Driver) -> None:
+    """Fails when a new text is cut or the button keeps the old width."""
+    button = ui.mount(lambda: EdgeButton(text="OK"))
+    short = button.width
+    button.text = "Not in transcript, confirm each one"
+    ui.frame()
+    assert button.width > short and button.words.width <= button.width
+
+
+def test_a_disabled_button_does_nothing(ui: Driver) -> None:
+    """Fails when a finger or the keyboard reaches what is switched off."""
+    button = ui.mount(lambda: EdgeButton(text="Sign", disabled=True))
+    heard = calls(button, "on_release")
+    ui.tap(button)
+    button.activate()
+    assert heard == [] and ui.ring.stops() == []
+
+
+def test_a_chip_asks_and_does_not_decide(ui: Driver) -> None:
+    """Fails when a tap changes a finding without the presenter."""
+    chip = ui.mount(lambda: EdgeChip(text="Halos"))
+    heard = calls(chip, "on_cycle")
+    ui.tap(chip)
+    assert heard == [()] and chip.presence == "unknown"
+    icons = set()
+    for presence in ("present", "absent", "unknown"):
+        chip.presence = presence
+        ui.frame()
+        icons.add(chip.mark.text)
+    assert len(icons) == 3, "the states must differ by more than a colour"
+
+
+def test_a_stepper_repeats_while_it_is_held(ui: Driver) -> None:
+    """Fails when long-press does not repeat, never becomes big, or goes on after the finger left."""
+    stepper = ui.mount(lambda: column(EdgeStepper(label="IOP OD", value_text="20", unit="mmHg"))).children[0]
+    heard = calls(stepper, "on_step")
+    plus = ui.find(icon="plus")
+    ui.touch(*plus.to_window(*plus.center), hold=lambda: (1, True) in heard)
+    assert heard[0] == (1, False) and heard.count((1, False)) == 11
+    count = len(heard)
+    ui.frame(50)
+    assert len(heard) == count
+    ui.tap(ui.find(icon="minus"))
+    assert heard[-1] == (-1, False)
+
+
+def test_a_stepper_says_its_range_without_colour(ui: Driver) -> None:
+    """Fails when a critical value is only red."""
+    stepper = ui.mount(lambda: column(EdgeStepper(label="IOP", value_text="52", unit="mmHg"))).children[0]
+    icons = {grade: EdgeStepper.icon_of(grade, "52") for grade in ("normal", "low", "high", "critical")}
+    assert len(set(icons.values())) == 4
+    heard = calls(stepper, "on_edit")
+    ui.tap(stepper.ids.value)
+    assert heard == [()]
+    stepper.value_text = ""
+    ui.frame()
+    assert "Not recorded" in ui.words(stepper)
+
+
+def test_a_segment_asks_and_stacks(ui: Driver) -> None:
+    """Fails when it selects by itself, or cuts words where they do not fit side by side."""
+    options = [("a", "Allergies not asked"), ("b", "No known allergies"), ("c", "List")]
+    segment = ui.mount(lambda: column(EdgeSegment(options=options, selected="a"))).children[0]
+    heard = calls(segment, "on_select")
+    assert not segment.stacked
+    ui.tap(ui.find(text="List"))
+    assert heard == [("c",)] and segment.selected == "a"
+    ui.theme.scale = 2.0
+    ui.root.size_hint_x, ui.root.width = None, 420
+    ui.frame(3)
+    assert segment.stacked and segment.height >= 3 * 48
+
+
+def test_tabs_and_switch(ui: Driver) -> None:
+    """Fails when a tab does not select itself, or a switch does."""
+    tabs, switch = EdgeTabs(options=[("0", "One"), ("1", "Two")], selected="0"), EdgeSwitch(text="Night")
+    ui.mount(lambda: column(tabs, switch))
+    told, asked = calls(tabs, "on_select"), calls(switch, "on_toggle")
+    ui.tap(ui.find(text="Two"))
+    ui.tap(switch)
+    assert told == [("1",)] and tabs.selected == "1"
+    assert asked == [(True,)] and not switch.active
+
+
+def test_a_field_commits_when_it_is_left(ui: Driver) -> None:
+    """Fails when typing is lost, committed twice, or overwritten by a render while somebody types."""
+    field, other = EdgeField(label="Name"), EdgeField(label="Bed")
+    ui.mount(lambda: column(field, other))
+    heard = calls(field, "on_commit")
+    ui.tap(field.ids.input)
+    ui.type("Ana")
+    field.show("Overwritten")
+    assert field.text == "Ana"
+    ui.tap(other.ids.input)
+    assert heard == [("Ana",)]
+    ui.tap(field.ids.input)
+    ui.tap(other.ids.input)
+    assert heard == [("Ana",)]
+    field.show("From the desk")
+    assert field.ids.input.text == "From the desk"
+    field.clear_text()
+    assert field.ids.input.text == "" and heard == [("Ana",)]
+
+
+def test_search_follows_each_letter_and_clears(ui: Driver) -> None:
+    """Fails when the list would lag behind the typing, or the cross does not clear."""
+    search = ui.mount(lambda: column(EdgeSearch(trailing="microphone"))).children[0]
+    texts, trailed = calls(search, "text"), calls(search, "on_trail")
+    ui.tap(search.ids.button)
+    assert trailed == [()]
+    ui.tap(search.ids.input)
+    ui.type("ha")
+    assert [args[0] for args in texts] == ["h", "ha"] and search.ids.button.icon == "close"
+    ui.tap(search.ids.button)
+    assert search.text == "" and search.ids.input.text == ""
+
+
+def test_a_list_keeps_the_widgets_of_its_keys(ui: Driver) -> None:
+    """Fails when a row that did not change is touched, or a moved one is made anew."""
+    rows = ui.mount(lambda: EdgeList())
+    touched: list[str] = []
+
+    def update(label: EdgeLabel, words: str) -> None:
+        touched.append(words)
+        label.text = words
+
+    rows.set_items([("a", "A"), ("b", "B")], EdgeLabel, update)
+    first = rows.row("a")
+    touched.clear()
+    rows.set_items([("b", "B"), ("a", "A2"), ("c", "C")], EdgeLabel, update)
+    assert touched == ["A2", "C"] and rows.row("a") is first
+    assert [w.text for w in reversed(rows.children)] == ["B", "A2", "C"]
+    rows.set_items([("c", "C")], EdgeLabel, update)
+    assert [w.text for w in rows.children] == ["C"]
+    rows.clear_text()
+    assert rows.children == [] and rows.row("c") is None
+
+
+class Line(EdgeRecycleRow, EdgeLabel):
+    """A row of a long list."""
+
+
+def test_a_long_list_makes_only_the_rows_that_are_seen(ui: Driver) -> None:
+    """Fails when 500 visits make 500 widgets."""
+
+    def build() -> EdgeRecycle:
+        recycle = EdgeRecycle()
+        recycle.viewclass = Line
+        recycle.set_data([{"text": f"Visit {n}"} for n in range(500)])
+        return recycle
+
+    recycle = ui.mount(build, size=(800, 600))
+    ui.frame(3)
+    assert 5 < len(recycle.ids.rows.children) < 30
+    recycle.scroll_y = 0
+    ui.until(lambda: any(row.text == "Visit 499" for row in recycle.ids.rows.children))
+    recycle.clear_text()
+    ui.frame(2)
+    assert not recycle.ids.rows.children
+
+
+def test_stream_text_freezes_paragraphs(ui: Driver) -> None:
+    """Fails when a long draft is one texture, drawn whole at each token."""
+    stream = ui.mount(lambda: EdgeStreamText(), size=(600, 300))
+    stream.text = "One.\nTwo"
+    ui.until(lambda: len(stream.ids.column.children) == 2)
+    first, last = reversed(stream.ids.column.children)
+    textures = []
+    first.bind(texture=lambda *_: textures.append(1))
+    stream.text = "One.\nTwo and more"
+    ui.until(lambda: last.text == "Two and more")
+    assert textures == []
+    long = "word " * 1000
+    assert max(map(len, paragraphs(long))) <= MOST_CHARACTERS and " ".join(paragraphs(long)).split() == long.split()
+
+
+def test_stream_text_is_drawn_some_times_a_second(ui: Driver) -> None:
+    """Fails when every token draws."""
+    stream = ui.mount(lambda: EdgeStreamText(), size=(600, 300))
+    drawn = stream.drawn
+    for n in range(50):
+        stream.text = "word " * n
+    ui.until(lambda: stream.drawn > drawn)
+    assert stream.drawn == drawn + 1
+
+
+def test_stream_text_follows_only_a_reader_at_the_end(ui: Driver) -> None:
+    """Fails when the page runs away under somebody who reads further up."""
+    stream = ui.mount(lambda: EdgeStreamText(), size=(400, 200))
+    stream.text = "\n".join(f"Line {n}" for n in range(60))
+    ui.until(lambda: len(stream.ids.column.children) == 60)
+    ui.frame(2)
+    assert stream.at_end
+    stream.scroll_y = 0.6
+    top = (1 - stream.scroll_y) * (stream.ids.column.height - stream.height)
+    stream.text += "\nAnother\nand another"
+    ui.until(lambda: len(stream.ids.column.children) == 62)
+    ui.frame(2)
+    assert not stream.at_end
+    assert abs((1 - stream.scroll_y) * (stream.ids.column.height - stream.height) - top) < 2
+
+
+def test_number_pad(ui: Driver) -> None:
+    """Fails when a key says the wrong digit, or a physical keyboard does not reach the pad."""
+    pad = ui.mount(lambda: column(EdgeNumberPad())).children[0]
+    digits, deleted, entered = calls(pad, "on_digit"), calls(pad, "on_delete"), calls(pad, "on_enter")
+    for key in "407":
+        ui.tap(ui.find(key=key))
+    ui.tap(ui.find(key="delete"))
+    ui.tap(ui.find(key="enter"))
+    assert [d for (d,) in digits] == ["4", "0", "7"] and deleted == entered == [()]
+    ui.key("5")
+    ui.key("backspace")
+    ui.key("enter")
+    assert digits[-1] == ("5",) and len(deleted) == len(entered) == 2
+
+
+def test_a_rank_opens_by_its_presenter(ui: Driver) -> None:
+    """Fails when a row opens by itself and moves others under a finger."""
+    rank = ui.mount(lambda: column(EdgeRank(rank="1", name="Anterior uveitis", fraction=0.4))).children[0]
+    heard = calls(rank, "on_toggle")
+    ui.tap(ui.find(icon="chevron-down"))
+    assert heard == [()] and not rank.is_open
+
+
+class Told(EdgeScreen):
+    """A screen that counts its drawings."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.drawn: list[Any] = []
+        super().__init__(*args, **kwargs)
+        for name in ("left", "right"):
+            pane = EdgePane()
+            pane.add_widget(EdgeLabel(text=name))
+            self.add_widget(pane)
+
+    def render(self, view: Any) -> None:
+        """Remember it."""
+        self.drawn.append(view)
+
+
+def presenter() -> Any:
+    """A presenter over a number."""
+    from edge.app.presenters.base import Presenter
+
+    class Count(Presenter[int]):
+        number = 0
+
+        def make_view(self) -> int:
+            return self.number
+
+    return Count(0)
+
+
+def test_a_screen_draws_once_a_frame_and_only_when_shown(ui: Driver) -> None:
+    """Fails when a burst of changes draws a burst, or a hidden screen draws."""
+    count = presenter()
+    screen = ui.mount(lambda: Told(count, None))
+    screen.show()
+    assert screen.drawn == [0]
+    for count.number in range(1, 20):
+        count.refresh()
+    ui.frame()
+    assert screen.drawn == [0, 19]
+    ui.frame(3)
+    assert screen.drawn == [0, 19]
+    screen.hide()
+    count.number = 50
+    count.refresh()
+    ui.frame()
+    assert screen.drawn == [0, 19]
+    screen.show()
+    assert screen.drawn == [0, 19, 50]
+
+
+def test_a_screen_has_two_panes_or_tabs(ui: Driver) -> None:
+    """Fails when a narrow window loses a pane, or a wide one has tabs."""
+    screen = ui.mount(lambda: Told(presenter(), None, panes=["Findings", "Differential"]), size=(1280, 800))
+    assert screen.wide and {"left", "right"} <= set(ui.words().split("\n"))
+    assert abs(screen.left.width / screen.width - 0.42) < 0.01
+    ui.resize((800, 1280))
+    ui.frame(3)
+    assert not screen.wide and "right" not in ui.words().split("\n")
+    ui.tap(ui.find(text="Differential"))
+    assert screen.pane == 1 and "right" in ui.words().split("\n")
+    screen.pane = 0
+    ui.frame(2)
+    assert "left" in ui.words().split("\n")
+
+
+def test_clear_text_leaves_no_word(ui: Driver) -> None:
+    """Fails when a locked screen keeps a patient's word in some widget, also in the pane that is not shown."""
+    from edge.app.ui import gallery
+
+    screen = Told(presenter(), None)
+    screen.left.add_widget(gallery.build())
+    ui.mount(screen, size=(700, 900))
+    screen.clear_text()
+    ui.frame(3)
+    left = [w.text for pane in (screen.left, screen.right) for w in ui.walk(pane) if getattr(w, "text", "")]
+    assert all(len(words) == 1 for words in left), left
+
+
+def test_scroll_shows_what_it_is_asked_for(ui: Driver) -> None:
+    """Fails when a link leads to a row that stays out of sight."""
+    labels = [EdgeLabel(text=f"Row {n}") for n in range(100)]
+
+    def build() -> BoxLayout:
+        root, scroll = BoxLayout(), EdgeScroll()
+        scroll.add_widget(column(*labels))
+        root.add_widget(scroll)
+        return root
+
+    root = ui.mount(build, size=(600, 400))
+    scroll = root.children[0]
+    scroll.show(labels[90])
+    ui.frame(2)
+    assert 0 <= labels[90].to_window(*labels[90].pos)[1] <= 400
+
+
+def test_a_folded_widget_takes_no_touch(ui: Driver) -> None:
+    """What is transparent or disabled swallows touches: a button below would seem dead."""
+    pad, below = EdgeNumberPad(), EdgeButton(text="Below")
+    box = ui.mount(lambda: column(pad, below))
+    height, pressed = pad.height, calls(below, "on_release")
+    fold(pad, False)
+    ui.frame(3)
+    assert pad.size == [0, 0] and box.height < height
+    ui.theme.scale = 1.3
+    ui.frame(3)
+    assert pad.size == [0, 0]
+    ui.tap(below)
+    assert len(pressed) == 1
+    fold(pad, True)
+    ui.frame(3)
+    assert pad.opacity == 1 and pad.height > height
+    search = ui.mount(lambda: EdgeSearch(hint="Find", size_hint_x=None, width=400))
+    ui.frame(2)
+    ui.touch(search.right - 10, search.center_y)
+    assert search.typing
+    search.text = "eye"
+    ui.frame(2)
+    ui.tap(search.ids.button)
+    assert search.text == "" and search.ids.button.width == 0
+
+
+def test_a_steady_field_moves_nothing(ui: Driver) -> None:
+    """Words that come while somebody types push the next field away under the finger."""
+    field, below = EdgeField(label="Born", steady=True, help_icon="calendar"), EdgeButton(text="Below")
+    ui.mount(lambda: column(field, below))
+    place = tuple(below.pos)
+    for field.help, field.error in (("2 May 1957", ""), ("", "no such day"), ("", "")):
+        ui.frame(3)
+        assert tuple(below.pos) == place
+    field.help = "2 May 1957"
+    ui.frame(2)
+    assert "2 May 1957" in ui.words(field)
+    field.clear_text()
+    assert field.help == ""
+
+
+def test_rows_are_emptied_before_they_go(ui: Driver) -> None:
+    """A row that something still holds after a lock must hold no word of a patient."""
+    rows = ui.mount(lambda: EdgeList())
+    rows.set_items([("a", "Ana")], EdgeLabel, lambda label, words: setattr(label, "text", words))
+    row = rows.row("a")
+    rows.clear_text()
+    assert row.text == "" and row.parent is None
+
+    def build() -> EdgeRecycle:
+        recycle = EdgeRecycle()
+        recycle.viewclass = Line
+        recycle.set_data([{"text": f"Ana {number}"} for number in range(50)])
+        return recycle
+
+    recycle = ui.mount(build, size=(800, 600))
+    ui.frame(4)
+    seen = [widget for widget in ui.walk(recycle) if isinstance(widget, Line)]
+    recycle.set_data([{"text": "Ana alone"}])
+    ui.frame(4)
+    assert len(seen) > 3
+    recycle.clear_text()
+    assert not [widget.text for widget in seen if widget.text]
+
+
+def test_large_type_has_one_pane(ui: Driver) -> None:
+    """Two panes with type of double size hold a word or two a line."""
+
+    def two() -> EdgeScreen:
+        screen = EdgeScreen()
+        screen.add_widget(EdgePane())
+        screen.add_widget(EdgePane())
+        return screen
+
+    screen = ui.mount(two, size=(1280, 800), scale=1.3)
+    assert screen.wide
+    ui.theme.scale = 2.0
+    ui.frame(2)
+    assert not screen.wide
