@@ -7,9 +7,13 @@ nothing. Import after `environment.prepare`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from functools import partial
 from inspect import ismethod
 from pathlib import Path
+from typing import Any
+from weakref import WeakMethod
 
 from kivy.core.text import LabelBase
 from kivy.event import EventDispatcher
@@ -24,6 +28,9 @@ MEDIUM = "EdgeMedium"
 ICON_FONT = "EdgeIcons"
 LabelBase.register(MEDIUM, fn_regular=str(Path(__file__).parent / "fonts" / "Edge-Medium.ttf"))
 LabelBase.register(ICON_FONT, fn_regular=str(icons.FONT))
+
+
+Key = tuple[str, int, str]  # property, id of the object, name of its method
 
 
 class Theme(EventDispatcher):
@@ -68,24 +75,47 @@ class Theme(EventDispatcher):
     tiny = NumericProperty(13.0)
 
     def __init__(self) -> None:
+        self._held: dict[Key, Any] = {}  # methods that listen
         super().__init__()
         self._translate()
         translator.listen(self._translate)
         self.on_scale()
 
-    def fbind(self, name: str, func: Callable[..., object], *args: object, **kwargs: object) -> object:
+    def bind(self, **listeners: Callable[..., object]) -> None:
         """Bind; a method is kept weakly: the theme lives as long as the app and must not keep a screen alive."""
+        for name, func in listeners.items():
+            if not ismethod(func):
+                super().bind(**{name: func})
+            elif (key := _key(name, func)) not in self._held:
+                held = WeakMethod(func, partial(self._gone, key))
+                self._held[key] = super().fbind(name, _tell, partial(_call, held))
+
+    def unbind(self, **listeners: Callable[..., object]) -> None:
+        """The other way."""
+        for name, func in listeners.items():
+            if ismethod(func):
+                self._gone(_key(name, func))
+            else:
+                super().unbind(**{name: func})
+
+    def fbind(self, name: str, func: Callable[..., object], *args: object, **kwargs: object) -> object:
+        """Bind; a method is kept weakly, too."""
         if ismethod(func) and not args and not kwargs:
             self.bind(**{name: func})
             return 0
-        return super().fbind(name, func, *args, **kwargs)
+        return super().fbind(name, _tell, func, *args, **kwargs)
 
     def funbind(self, name: str, func: Callable[..., object], *args: object, **kwargs: object) -> None:
         """The other way."""
         if ismethod(func) and not args and not kwargs:
             self.unbind(**{name: func})
         else:
-            super().funbind(name, func, *args, **kwargs)
+            super().funbind(name, _tell, func, *args, **kwargs)
+
+    def _gone(self, key: Key, _reference: object = None) -> None:
+        number = self._held.pop(key, None)
+        if number is not None:
+            self.unbind_uid(key[0], number)
 
     def on_night(self, *_: object) -> None:
         """Take the other palette."""
@@ -120,6 +150,22 @@ class Theme(EventDispatcher):
     def words(self, tone: str, _after: object = None) -> list[float]:
         """Text colour of a tone."""
         return list(getattr(self, TONES[tone][1]))
+
+
+def _key(name: str, func: Callable[..., object]) -> Key:
+    return name, id(func.__self__), func.__name__  # type: ignore[attr-defined]
+
+
+def _call(held: WeakMethod[Any], *args: object) -> None:
+    func = held()
+    if func is not None:
+        func(*args)
+
+
+def _tell(func: Callable[..., object], *args: object, **kwargs: object) -> None:
+    """Call a listener. What is left of a screen that was taken apart asks for parts that are gone: it is told no more."""
+    with contextlib.suppress(ReferenceError):
+        func(*args, **kwargs)
 
 
 def _translation() -> Callable[..., str]:

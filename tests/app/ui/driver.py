@@ -74,6 +74,8 @@ class Driver:
             self.window.remove_widget(child)
         if self.root is not None:
             # Kivy keeps each text field that was drawn: not with all that stood around it, which follows the theme.
+            if getattr(self.root, "is_shown", False):
+                self.root.hide()
             take_apart(self.root)
         self.root = None
 

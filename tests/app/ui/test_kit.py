@@ -348,7 +348,7 @@ def test_a_screen_has_two_panes_or_tabs(ui: Driver) -> None:
 
 def test_clear_text_leaves_no_word(ui: Driver) -> None:
     """Fails when a locked screen keeps a patient's word in some widget, also in the pane that is not shown."""
-    from edge.app.ui import gallery
+    from benchmarks import app_gallery as gallery
 
     screen = Told(presenter(), None)
     screen.left.add_widget(gallery.build())

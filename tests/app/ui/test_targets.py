@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.app.ui import gallery
+from benchmarks import app_gallery as gallery
 from edge.app.ui.kit import EdgeButton, EdgeLabel, Touchable
 from edge.app.ui.kit.face import EdgeFace
 from edge.app.ui.kit.fields import EdgeInput
