@@ -163,7 +163,7 @@ def _call(held: WeakMethod[Any], *args: object) -> None:
 
 
 def _tell(func: Callable[..., object], *args: object, **kwargs: object) -> None:
-    """Call a listener. What is left of a screen that was taken apart asks for parts that are gone: it is told no more."""
+    """Call a listener. What is left of a screen that was taken apart asks for parts that are gone: it hears no more."""
     with contextlib.suppress(ReferenceError):
         func(*args, **kwargs)
 
