@@ -81,3 +81,22 @@ def test_the_theme_holds_nobody(ui: Driver) -> None:
     ui.frame(2)
     gc.collect()
     assert kept() is None
+
+
+def test_what_is_gone_does_not_end_the_app(ui: Driver) -> None:
+    """A part of a screen that was taken apart asks for a neighbour that is gone, where nobody can help it."""
+    heard: list[int] = []
+
+    class Asks(EdgeButton):
+        def ask(self, *_: object) -> None:
+            heard.append(1)
+            raise ReferenceError
+
+    widget = Asks()
+    theme.bind(night=widget.ask)
+    theme.bind(night=widget.ask)
+    ui.theme.night = True
+    assert heard == [1]
+    theme.unbind(night=widget.ask)
+    ui.theme.night = False
+    assert heard == [1]

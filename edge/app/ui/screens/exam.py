@@ -81,7 +81,7 @@ class ExamPane(BoxLayout):
         tools = self.ids.tools.__self__  # ids hold weakly: between two parents somebody must keep it
         beside = self.width >= dp(SEARCH_DP) * max(1.0, theme.scale)
         wanted = (self.ids.search_row if beside else self.ids.tools_row).__self__
-        if tools.parent is not wanted:
+        if tools.parent is not wanted and tools.parent is not None:  # None: the screen was taken apart
             tools.parent.remove_widget(tools)
             wanted.add_widget(tools)
 
