@@ -49,10 +49,10 @@ strace:
 	  && apt-get -qq update && apt-get -qq install -y --no-install-recommends strace >/dev/null; } \
 	  || echo "strace is not installed: one egress test will be skipped"
 
-# Real pixels without a screen (EGL, llvmpipe), a virtual screen, and a robot's hand for the bedside app's tests.
-SCREEN_PACKAGES := libegl1 libegl-mesa0 libgbm1 libgl1-mesa-dri libgl1 xvfb xdotool
+# For the bedside app's tests: pixels without a screen (EGL, llvmpipe), a virtual screen, a robot's hand, a PDF reader.
+SCREEN_PACKAGES := libegl1 libegl-mesa0 libgbm1 libgl1-mesa-dri libgl1 xvfb xdotool poppler-utils
 screen:
-	@ldconfig -p | grep -q libEGL.so.1 && command -v Xvfb >/dev/null && command -v xdotool >/dev/null \
+	@ldconfig -p | grep -q libEGL.so.1 && command -v Xvfb >/dev/null && command -v xdotool >/dev/null && command -v pdftotext >/dev/null \
 	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get -qq update && apt-get -qq install -y --no-install-recommends $(SCREEN_PACKAGES) >/dev/null; } \
 	  || { echo "install these packages first: $(SCREEN_PACKAGES)"; exit 1; }

@@ -228,7 +228,8 @@ def memory(app: Any, desk: Any, _watch: Watch, result: dict[str, Any], given: An
         for name in ("cough", "fever", "nausea"):
             desk.edit(edits.set_finding, FoundItem(f"{index}-{name}", name, Presence.PRESENT))
         desk.edit(edits.set_visit, VisitText(said))
-        for name in ("exam", "note", "review", "worklist"):
+        # Every tenth goes through all screens, so that some are thrown away and made anew.
+        for name in ("exam", "eye", "note", "review", "worklist") if index % 10 == 0 else ("exam", "note", "worklist"):
             app.shell.go(name)
             yield after(0.02)
         app.shell.go("note")

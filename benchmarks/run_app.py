@@ -73,12 +73,37 @@ def verdict(holds: bool) -> str:
     return "holds" if holds else "MISSED"
 
 
+def speed_and_size(display: str, given: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Start, memory without the engine, and the gap between frames."""
+    starts = [child(display, "start") for _ in range(given.starts)]
+    first_s = statistics.median(one["first_frame_s"] for one in starts)
+    holds = verdict(first_s < START_LIMIT_S)
+    print(f"cold start to the first frame {first_s:5.2f} s  limit {START_LIMIT_S} s: {holds}")
+    own = child(display, "start", "--undrawn")["own_bytes"]
+    drawn = max(one["rss_all_screens_bytes"] for one in starts)
+    print("memory of the app without its engine, every screen shown once, MB")
+    print(f"  its own, nothing drawn           {own / 1e6:4.0f}  limit 200: {verdict(own < RSS_LIMIT_BYTES)}")
+    print(f"  with this machine's software drawing (LLVM, textures in RAM) {drawn / 1e6:4.0f}")
+    options = ("--bundle", str(given.bundle.resolve()), "--seconds", str(given.seconds))
+    print("frame gap, ms                        p50    p95   p95 against rest")
+    for words, more in (("engine at nice +15", ()), ("engine at equal priority", ("--equal",))):
+        found = child(display, "gap", *options, *more)
+        rest, writing = found["rest"], found["writing"]
+        ratio = writing["p95_ms"] / rest["p95_ms"]
+        print(f"  at rest                         {rest['p50_ms']:6.1f} {rest['p95_ms']:6.1f}")
+        print(f"  writing, {words:24} {writing['p50_ms']:5.1f} {writing['p95_ms']:6.1f}  {ratio:5.2f}x", end="")
+        print("" if more else f"  limit 2x: {verdict(ratio <= GAP_RATIO_LIMIT)}")
+        result[words] = found
+    result |= {"starts": starts, "own_bytes": own}
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--encounters", type=int, default=200)
+    parser.add_argument("--only-memory", action="store_true", help="only the encounters, without the rest")
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -86,31 +111,14 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load before {load:.1f}{' (not quiet)' if load > 0.5 else ''}")
     result: dict[str, Any] = {"load_before": load}
     with screen() as display:
-        starts = [child(display, "start") for _ in range(given.starts)]
-        first_s = statistics.median(one["first_frame_s"] for one in starts)
-        holds = verdict(first_s < START_LIMIT_S)
-        print(f"cold start to the first frame {first_s:5.2f} s  limit {START_LIMIT_S} s: {holds}")
-        own = child(display, "start", "--undrawn")["own_bytes"]
-        drawn = max(one["rss_all_screens_bytes"] for one in starts)
-        print("memory of the app without its engine, every screen shown once, MB")
-        print(f"  its own, nothing drawn           {own / 1e6:4.0f}  limit 200: {verdict(own < RSS_LIMIT_BYTES)}")
-        print(f"  with this machine's software drawing (LLVM, textures in RAM) {drawn / 1e6:4.0f}")
-        options = ("--bundle", str(given.bundle.resolve()), "--seconds", str(given.seconds))
-        print("frame gap, ms                        p50    p95   p95 against rest")
-        for words, more in (("engine at nice +15", ()), ("engine at equal priority", ("--equal",))):
-            found = child(display, "gap", *options, *more)
-            rest, writing = found["rest"], found["writing"]
-            ratio = writing["p95_ms"] / rest["p95_ms"]
-            print(f"  at rest                         {rest['p50_ms']:6.1f} {rest['p95_ms']:6.1f}")
-            print(f"  writing, {words:24} {writing['p50_ms']:5.1f} {writing['p95_ms']:6.1f}  {ratio:5.2f}x", end="")
-            print("" if more else f"  limit 2x: {verdict(ratio <= GAP_RATIO_LIMIT)}")
-            result[words] = found
+        if not given.only_memory:
+            speed_and_size(display, given, result)
         grown = child(display, "memory", "--encounters", str(given.encounters))["rss_bytes"]
         growth = grown[-1] / grown[len(grown) // 2] - 1
         told = ", ".join(f"{one / 1e6:.0f}" for one in grown)
         print(f"memory after each 20 encounters, MB: {told}")
         print(f"growth over the second half {growth:+.1%}  limit {GROWTH_LIMIT:.0%}: {verdict(growth < GROWTH_LIMIT)}")
-        result |= {"starts": starts, "own_bytes": own, "memory": grown}
+        result["memory"] = grown
     if given.json:
         given.json.write_text(json.dumps(result, indent=1))
 
