@@ -93,6 +93,25 @@ class Touchable(ButtonBehavior):
             SmoothLine(rounded_rectangle=box, width=width, group="focus")
 
 
+class Wall:
+    """Mixin, first of the bases: what lies under it gets no touch."""
+
+    def on_touch_down(self, touch: Any) -> bool:
+        """For its own children, then for nobody."""
+        super().on_touch_down(touch)  # type: ignore[misc]
+        return True
+
+    def on_touch_move(self, touch: Any) -> bool:
+        """For its own children, then for nobody."""
+        super().on_touch_move(touch)  # type: ignore[misc]
+        return True
+
+    def on_touch_up(self, touch: Any) -> bool:
+        """For its own children, then for nobody."""
+        super().on_touch_up(touch)  # type: ignore[misc]
+        return True
+
+
 class EdgeLabel(Label):
     """Words. kind: text size by name; tone: colour token; fit: as wide as its words; elide: one line, cut at the end.
 

@@ -11,7 +11,7 @@ from kivy.uix.boxlayout import BoxLayout
 from kivy.uix.floatlayout import FloatLayout
 from kivy.uix.widget import Widget
 
-from edge.app.ui.kit.base import EdgeScroll, EdgeSurface, Touchable
+from edge.app.ui.kit.base import EdgeScroll, EdgeSurface, Touchable, Wall
 from edge.app.ui.kit.face import EdgeButton, EdgeFace
 from edge.app.ui.kit.fields import EdgeInput
 from edge.app.ui.kit.focus import ring
@@ -29,7 +29,7 @@ class DialogScroll(EdgeScroll):
     wanted = NumericProperty(0)
 
 
-class EdgeDialog(FloatLayout):
+class EdgeDialog(Wall, FloatLayout):
     """A question over everything. actions: [(key, words, kind)], the first is the answer that changes something.
 
     `open()` shows it; an action closes it and calls on_action(key); Esc is the action 'cancel' if there is one, or
@@ -113,21 +113,6 @@ class EdgeDialog(FloatLayout):
         """Close every open dialog: the app is being locked."""
         for dialog in tuple(reversed(cls.shown)):
             dialog.close()
-
-    def on_touch_down(self, touch: Any) -> bool:
-        """Nothing under a dialog is touched."""
-        super().on_touch_down(touch)
-        return True
-
-    def on_touch_move(self, touch: Any) -> bool:
-        """Nothing under a dialog is touched."""
-        super().on_touch_move(touch)
-        return True
-
-    def on_touch_up(self, touch: Any) -> bool:
-        """Nothing under a dialog is touched."""
-        super().on_touch_up(touch)
-        return True
 
     def on_action(self, key: str) -> None:
         """Default handler: nothing."""

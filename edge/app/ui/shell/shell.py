@@ -19,6 +19,7 @@ from kivy.uix.floatlayout import FloatLayout
 
 from edge.app.presenters.shell import ShellPresenter, ShellView
 from edge.app.ui.kit import EdgeDialog, EdgeField, EdgePill, load_kv, ring
+from edge.app.ui.kit.base import Wall
 from edge.app.ui.kit.screen import EdgeScreen
 from edge.app.ui.shell.bars import BottomRail, PatientBar, Rail, StatusBar
 from edge.app.ui.theme import theme
@@ -32,23 +33,8 @@ COLLECT_AFTER_S = 2.0
 Maker = Callable[[], EdgeScreen]
 
 
-class LockLayer(BoxLayout):
+class LockLayer(Wall, BoxLayout):
     """What lies over everything while the vault is locked. It lets no touch through."""
-
-    def on_touch_down(self, touch: Any) -> bool:
-        """Take every touch."""
-        super().on_touch_down(touch)
-        return True
-
-    def on_touch_move(self, touch: Any) -> bool:
-        """Take every touch."""
-        super().on_touch_move(touch)
-        return True
-
-    def on_touch_up(self, touch: Any) -> bool:
-        """Take every touch."""
-        super().on_touch_up(touch)
-        return True
 
 
 class Shell(FloatLayout):
