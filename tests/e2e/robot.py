@@ -38,7 +38,9 @@ class Robot:
     def __enter__(self) -> Robot:
         read, write = os.pipe()
         self._screen = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{self.size[0]}x{self.size[1]}x24", "-nolisten", "tcp"],
+            # -noreset: without it the server starts anew when its last client goes, and the next one finds no display.
+            ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{self.size[0]}x{self.size[1]}x24"]
+            + ["-noreset", "-nolisten", "tcp"],
             pass_fds=(write,),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -59,7 +61,8 @@ class Robot:
         self.app = subprocess.Popen(
             [sys.executable, "-m", "tests.e2e.bedside_probe", str(path), *self._arguments],
             cwd=REPO,
-            env={**os.environ, **self._environment, "DISPLAY": self.display},
+            # Nothing of this process: the tests of the kit hide the screen from it (SDL_VIDEODRIVER).
+            env={**self._environment, "DISPLAY": self.display},
             stdout=subprocess.DEVNULL,
             stderr=(self.folder / "app.err").open("ab"),
         )
@@ -82,8 +85,7 @@ class Robot:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self.picture(self.folder / "failed.png")
+        self.picture(self.folder / "last.png")  # a fixture is not told of a failure; pytest keeps the folder of one
         for process in (self.app, self._screen):
             if process is not None and process.poll() is None:
                 process.terminate()
@@ -152,7 +154,7 @@ class Robot:
 
     def xdotool(self, *arguments: str) -> None:
         """One gesture."""
-        subprocess.run(["xdotool", *arguments], check=True, env={**os.environ, "DISPLAY": self.display})
+        subprocess.run(["xdotool", *arguments], check=True, env={"PATH": os.environ["PATH"], "DISPLAY": self.display})
 
     def tap(self, text: str, **options: Any) -> None:
         """Touch the middle of what shows these words; what is out of sight is scrolled to with the wheel."""
