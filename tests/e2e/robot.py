@@ -37,10 +37,10 @@ class Robot:
 
     def __enter__(self) -> Robot:
         read, write = os.pipe()
+        screen = f"{self.size[0]}x{self.size[1]}x24"
         self._screen = subprocess.Popen(
             # -noreset: without it the server starts anew when its last client goes, and the next one finds no display.
-            ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{self.size[0]}x{self.size[1]}x24"]
-            + ["-noreset", "-nolisten", "tcp"],
+            ["Xvfb", "-displayfd", str(write), "-screen", "0", screen, "-noreset", "-nolisten", "tcp"],
             pass_fds=(write,),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
