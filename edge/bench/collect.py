@@ -21,17 +21,20 @@ from edge.bench.result import (
     SensorSeries,
     Sustained,
     Temperature,
+    WorkEnergy,
 )
 from edge.bench.source_fidelity import SourceFidelity
 from edge.bench.statistics import percentile, spread, thin
 from edge.bench.workload import Workload
-from edge.device.sensors import Series, energy_j
+from edge.device.sensors import MeasuredEnergy, Series, measured_energy
 from edge.errors import BundleError, ResourceError
 
 LEDGER = ("weights", "scales", "kv_cache", "activations", "runtime", "ui", "file_pages", "load_pages")
 # The measuring process has no screen, so the ledger's share for it is not held against the peak.
 NOT_IN_WORKER = ("ui",)
 SENSOR_POINTS = 300
+# The ends of a piece of work are interpolated between two samples: a shorter one has no energy of its own.
+WORK_SAMPLES = 4
 
 
 @dataclass
@@ -134,17 +137,61 @@ def memory(events: Events, samples: list[MemorySample], rollups: list[Rollup]) -
 
 
 def energy(events: Events, series: tuple[Series, ...], sensors: Mapping[str, str]) -> Energy:
-    """Joules per token over the sustained run, or why there are none."""
+    """Joules per token over the sustained run, per prompt and per note, or why there are none."""
     interval = sustained_interval(events)
+    prompt, note = (work_energy(pieces, series, sensors) for pieces in (longest_prompt(events), note_shaped(events)))
     if interval is None:
-        return Energy(None, None, 0, "", "no sustained run")
+        return Energy(None, None, 0, "", "no sustained run", prompt=prompt, note=note)
     tokens = int(events.one("sustained")["tokens"])
-    found = energy_j(series, *interval)
+    found = measured_energy(series, *interval)
     if found is None:
-        reason = sensors.get("energy", "no sensor")
-        return Energy(None, None, tokens, "", reason if reason != "present" else "no sensor: gave no value")
-    joules, source = found
-    return Energy(joules / tokens, joules, tokens, source, "")
+        return Energy(None, None, tokens, "", no_energy(series, sensors), prompt=prompt, note=note)
+    return Energy(found.joules / tokens, found.joules, tokens, found.source, "", found.leaves_out, prompt, note)
+
+
+def no_energy(series: Sequence[Series], sensors: Mapping[str, str]) -> str:
+    """Why an interval has no energy."""
+    if any(one.unit in ("J", "W") for one in series):
+        return "no sensor: its samples do not cover the run"
+    reason = sensors.get("energy", "no sensor")
+    return reason if reason != "present" else "no sensor: gave no value"
+
+
+def longest_prompt(events: Events) -> list[dict[str, Any]]:
+    """The pieces of work that read the longest prompt and wrote nothing."""
+    prompts = [event for event in events.all("work") if not event["written"]]
+    longest = max((event["read"] for event in prompts), default=0)
+    return [event for event in prompts if event["read"] == longest]
+
+
+def note_shaped(events: Events) -> list[dict[str, Any]]:
+    """The pieces of work that read most before they wrote."""
+    notes = [event for event in events.all("work") if event["written"]]
+    longest = max((event["read"] for event in notes), default=0)
+    return [event for event in notes if event["read"] == longest]
+
+
+def work_energy(
+    pieces: Sequence[Mapping[str, Any]], series: tuple[Series, ...], sensors: Mapping[str, str]
+) -> WorkEnergy | None:
+    """Mean energy of pieces of one shape; None when there are none.
+
+    All pieces or none: the longer of them would be the ones with enough samples.
+    """
+    if not pieces:
+        return None
+    read, written = int(pieces[0]["read"]), int(pieces[0]["written"])
+    found: list[MeasuredEnergy] = []
+    for piece in pieces:
+        measured = measured_energy(series, piece["start"], piece["end"], least_samples=WORK_SAMPLES)
+        if measured is None:
+            covered = measured_energy(series, piece["start"], piece["end"]) is not None
+            seconds = piece["end"] - piece["start"]
+            reason = f"{seconds:.1f} s is too short for the sensor" if covered else no_energy(series, sensors)
+            return WorkEnergy(read, written, None, 0, "", reason)
+        found.append(measured)
+    sources = "+".join(sorted({measured.source for measured in found}))
+    return WorkEnergy(read, written, sum(one.joules for one in found) / len(found), len(found), sources, "")
 
 
 def temperature(series: Sequence[Series], sensors: Mapping[str, str]) -> Temperature:

@@ -123,14 +123,19 @@ class Speeds:
         """Time to first token of one prompt from an empty cache."""
         self.steps.begin(f"prompt of {tokens} tokens, {repetition + 1} of {self.workload.repetitions}")
         self.engine.rewind(0)
-        start_s = self.clock()
+        began_s, start_s = self.wall(), self.clock()
         pick(prefill(self.engine, self.ids[:tokens], self.chunk_tokens))
         self.emit({"event": "prefill", "tokens": tokens, "ms": (self.clock() - start_s) * 1e3})
+        self.tell_work(tokens, 0, began_s)
 
     def measure_decode(self, context: int, repetition: int) -> None:
-        """Every step of a greedy decode that begins with `context` tokens in the cache."""
+        """Every step of a greedy decode that begins with `context` tokens in the cache.
+
+        With its prefill it is one piece of work as a note is: so much read, so much written.
+        """
         self.steps.begin(f"decode at {context} tokens, {repetition + 1} of {self.workload.repetitions}")
         self.engine.rewind(0)
+        began_s = self.wall()
         token = pick(prefill(self.engine, self.ids[: max(1, context)], self.chunk_tokens))
         step_ms = []
         for _ in range(self.workload.decode_tokens):
@@ -138,6 +143,11 @@ class Speeds:
             token = pick(self.engine.forward([token], (0,)))
             step_ms.append((self.clock() - start_s) * 1e3)
         self.emit({"event": "decode", "context": context, "step_ms": step_ms})
+        self.tell_work(max(1, context), len(step_ms), began_s)
+
+    def tell_work(self, read: int, written: int, began_s: float) -> None:
+        """When a piece of work was done, on the clock that the sensors' samples have."""
+        self.emit({"event": "work", "read": read, "written": written, "start": began_s, "end": self.wall()})
 
     def measure_sustained(self) -> None:
         """Decode without pause; one event for each window of at least `window_s` seconds."""

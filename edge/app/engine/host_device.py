@@ -3,7 +3,8 @@
 Throttled is one of
 - heat and a slow clock: the processors' mean clock is below 0.8 of the highest one while a run is at work (at this
   reading and the one before, so that one that has just begun does not count) and the hottest zone has 75 degC or more;
-- a thermal zone at or above its passive trip point, from which on the kernel lowers the clock.
+- a thermal zone at or above its passive trip point, from which on the kernel lowers the clock;
+- what the board itself says: the throttle bits of a Raspberry Pi, or that the kernel cools a processor by slowing it.
 It stays said for three readings after, so that the word does not come and go. Without a sensor nothing is claimed.
 """
 
@@ -17,23 +18,26 @@ from pathlib import Path
 from edge.app.engine.host_process import resident_bytes
 from edge.app.engine.messages import DeviceReading
 from edge.device.facts import local_facts, read_int, read_text
-from edge.device.sensors import Reading, open_sensors
+from edge.device.sensors import Reading, open_sensors, slowed_now
 
 INTERVAL_S = 2.0
 HOT_CELSIUS = 75.0
 SLOW_SHARE = 0.8
+READ = ("temperature", "frequency", "throttling")
 HELD_READINGS = 3
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One look at the device. max_mhz: of the slowest kind of core; passive: a zone has reached its trip point."""
+    """One look at the device. max_mhz: of the slowest kind of core; passive: a zone has reached its trip point; slowed:
+    the board says that it slows itself down."""
 
     temperature_c: float | None
     frequency_mhz: float | None
     max_mhz: float | None
     passive: bool
     busy: bool
+    slowed: bool = False
 
 
 class ThrottleRule:
@@ -53,7 +57,7 @@ class ThrottleRule:
             and sample.frequency_mhz < SLOW_SHARE * sample.max_mhz
         )
         hot = sample.temperature_c is not None and sample.temperature_c >= HOT_CELSIUS
-        now = (busy and slow and hot) or sample.passive
+        now = (busy and slow and hot) or sample.passive or sample.slowed
         self._held = HELD_READINGS if now else max(0, self._held - 1)
         return now or self._held > 0
 
@@ -84,16 +88,15 @@ class DeviceWatch:
 
     def __init__(self, root: Path, busy: Callable[[], bool]) -> None:
         self._root, self._busy = root, busy
-        self._sensors, _ = open_sensors(root)
+        self._sensors, _ = open_sensors(root, kinds=READ)
         self._max_mhz = mean_max_mhz(root)
         self._rule = ThrottleRule()
 
     def read(self) -> DeviceReading:
         """A reading now."""
         found: list[Reading] = []
-        for name in ("temperature", "frequency"):
-            if name in self._sensors:
-                found.extend(self._sensors[name].read())
+        for sensor in self._sensors.values():
+            found.extend(sensor.read())
         zones = [one.value for one in found if one.unit == "degC"]
         clocks = [one.value for one in found if one.name == "cpufreq.mean"]
         sample = Sample(
@@ -102,6 +105,7 @@ class DeviceWatch:
             self._max_mhz,
             passive_tripped(self._root),
             self._busy(),
+            slowed_now(found) is True,
         )
         return DeviceReading(
             temperature_c=sample.temperature_c,

@@ -45,6 +45,23 @@ def test_a_passive_trip_point_counts_at_once() -> None:
     assert told(Sample(None, None, None, True, False)) == [True]
 
 
+def test_what_the_board_says_counts_at_once() -> None:
+    """The firmware of a Raspberry Pi knows of a capped clock that no zone shows."""
+    assert told(Sample(None, None, None, False, False, slowed=True)) == [True]
+
+
+def test_a_processor_that_the_kernel_cools_is_throttled(root: Path) -> None:
+    """The kernel says itself that it lowers the clock; without load the other rules say nothing."""
+    cooling = root / "sys/class/thermal/cooling_device0"
+    cooling.mkdir()
+    (cooling / "type").write_text("cpufreq-cpu0", encoding="ascii")
+    (cooling / "cur_state").write_text("0", encoding="ascii")
+    watch = DeviceWatch(root, lambda: False)
+    assert not watch.read().throttled
+    (cooling / "cur_state").write_text("2", encoding="ascii")
+    assert watch.read().throttled
+
+
 def test_the_word_does_not_flicker() -> None:
     """It stays for some readings after the last one."""
     found = told(HOT_AND_SLOW, HOT_AND_SLOW, *[COOL] * (HELD_READINGS + 1))
