@@ -31,7 +31,9 @@ class Chart:
 
 
 def all_charts(result: BenchResult, budgets: Mapping[str, Any]) -> list[Chart]:
-    """Every figure that this result can fill."""
+    """Every figure that this result can fill; none for an emulated device, whose figures are the emulator's."""
+    if result.environment.emulated:
+        return []
     limits = {name: value for name, value in budgets.items() if value is not None}
     parts: list[tuple[str, Callable[[], str | None], str]] = [
         (
@@ -94,6 +96,7 @@ def environment_rows(result: BenchResult) -> list[tuple[str, str]]:
     return [
         ("Device", device_name(result)),
         ("Device class", str(device.get("device_class", ""))),
+        *([("Emulated", where.emulated)] if where.emulated else []),
         ("CPU", f"{device.get('cpu_model', '')}, {device.get('logical_cpus', '')} CPUs, {device.get('arch', '')}"),
         ("Memory", f"{quantity(float(device.get('memory_total_bytes', 0)), 'bytes')} in all"),
         ("System", f"{device.get('os', '')}, kernel {device.get('kernel', '')}"),

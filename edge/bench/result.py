@@ -1,7 +1,8 @@
 """The result of one benchmark of one bundle on one device: a versioned JSON document.
 
 It holds the whole environment, so that two results can be compared or must not be. It holds no text that a
-model read or wrote. A reader refuses a version that it does not know.
+model read or wrote. A reader refuses a version that it does not know; version 2, which knew no emulation, is read
+as of a real device and written back as it was, so that the digest in its attestation still holds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from edge.bench.source_fidelity import SourceFidelity
 from edge.bench.statistics import Spread
 from edge.errors import BundleError
 
-SCHEMA_VERSION = 2  # 2: self_test and suite
+SCHEMA_VERSION = 3  # 2: self_test and suite; 3: environment.emulated, energy of prompt and note
+KNOWN_VERSIONS = (2, 3)
+# Keys of `energy` that version 3 brought, and what a result of version 2 says of them.
+ENERGY_OF_3: dict[str, Any] = {"leaves_out": "", "prompt": None, "note": None}
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class BundleFacts:
 @dataclass(frozen=True)
 class Environment:
     """Where and how. device: DeviceFacts.to_json(); load_average_before: 1, 5, 15 minutes; sensors: name to
-    "present" or "no sensor: why"; workload: Workload.to_json().
+    "present" or "no sensor: why"; workload: Workload.to_json(); emulated: "" on real hardware, else the emulator in
+    words: no time, speed, energy or absolute memory of such a result says anything about the device.
     """
 
     device: dict[str, Any]
@@ -52,6 +57,7 @@ class Environment:
     governor: str | None
     sensors: dict[str, str]
     workload: dict[str, Any]
+    emulated: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,14 +107,37 @@ class Sustained:
 
 
 @dataclass(frozen=True)
+class WorkEnergy:
+    """Joules of one piece of work, idle share included: the mean over `pieces`. None: `reason` says why.
+
+    read_tokens: of its prompt; written_tokens: decoded after it. source: the sensors.
+    """
+
+    read_tokens: int
+    written_tokens: int
+    joules: float | None
+    pieces: int
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Energy:
-    """Of the whole device over the sustained run, idle share included. j_per_token None: `reason` says why."""
+    """Of the whole device over the sustained run, idle share included. j_per_token None: `reason` says why.
+
+    source: the sensors; leaves_out: what of the device they do not measure. prompt: the longest prompt of the
+    workload; note: a prompt as long as the longest decode context and what is decoded after it, as a note is
+    written. None where the workload has neither.
+    """
 
     j_per_token: float | None
     joules: float | None
     tokens: int
     source: str
     reason: str
+    leaves_out: str = ""
+    prompt: WorkEnergy | None = None
+    note: WorkEnergy | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +206,9 @@ class BenchResult:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types."""
         value = json.loads(json.dumps(asdict(self), allow_nan=False))
+        if self.schema_version < 3:
+            del value["environment"]["emulated"]
+            value["energy"] = {name: item for name, item in value["energy"].items() if name not in ENERGY_OF_3}
         return dict(value)
 
     def to_bytes(self) -> bytes:
@@ -192,12 +224,16 @@ class BenchResult:
     def from_json(value: Any, where: str = "result") -> BenchResult:
         """Inverse of to_json. Errors: BundleError for an unknown version or a wrong key."""
         version = value.get("schema_version") if isinstance(value, dict) else None
-        if version != SCHEMA_VERSION:
+        if version not in KNOWN_VERSIONS or isinstance(version, bool):
             raise BundleError(
-                f"result schema version {version!r} is not known (known: {SCHEMA_VERSION})",
+                f"result schema version {version!r} is not known (known: {', '.join(map(str, KNOWN_VERSIONS))})",
                 where=where,
                 mend="read it with the edge that wrote it, or measure again",
             )
+        if version == 2 and isinstance(value.get("environment"), dict):
+            value = value | {"environment": value["environment"] | {"emulated": ""}}
+            if isinstance(value.get("energy"), dict):
+                value = value | {"energy": value["energy"] | ENERGY_OF_3}
         result = dataclass_from_plain(BenchResult, value, where)
         if not isinstance(result, BenchResult):
             raise BundleError("not a result", where=where, mend="measure again")

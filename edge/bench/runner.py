@@ -26,7 +26,7 @@ from edge.bench import collect
 from edge.bench.bandwidth import BandwidthReading, best_of, measure_bandwidth
 from edge.bench.collect import Events
 from edge.bench.memory import MemorySampler
-from edge.bench.result import SCHEMA_VERSION, BenchResult, BundleFacts, Environment
+from edge.bench.result import SCHEMA_VERSION, BenchResult, BundleFacts, Energy, Environment, Temperature
 from edge.bench.worker import JOB_VERSION, Job
 from edge.bench.workload import Workload
 from edge.bundle.manifest import Manifest, behaviour_digest
@@ -39,6 +39,7 @@ Progress = Callable[[str, float], None]
 # -P: a file in the current folder must not stand in for a module of ours.
 WORKER = (sys.executable, "-P", "-m", "edge.bench.worker")
 STOP_S = 2.0
+EMULATED = "not measured (emulated)"
 ERROR_LINES = 20
 
 
@@ -205,7 +206,12 @@ def bundle_facts(folder: Path, manifest: Manifest) -> BundleFacts:
         bundle_digest=manifest.bundle_digest,
         behaviour_digest=behaviour_digest(manifest),
         disk_bytes=folder_bytes(folder),
-        model_bytes=sum(entry.size_bytes for entry in manifest.files if entry.path.startswith("model/")),
+        # Weights alone: what is read for each token. Compiled code and licences lie beside them.
+        model_bytes=sum(
+            entry.size_bytes
+            for entry in manifest.files
+            if entry.path.startswith("model/") and not entry.path.endswith((".so", ".LICENSE"))
+        ),
     )
 
 
@@ -244,6 +250,8 @@ def run_bench(
     threads: int | None = None,
     root: Path = Path("/"),
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    emulated: str = "",
+    arch: str | None = None,
 ) -> BenchResult:
     """Measure one bundle on this device.
 
@@ -254,6 +262,8 @@ def run_bench(
     engine_command: replaces the measuring process (tests script an engine).
     threads: overrides the profile's.
     root: where /sys and /proc of the device are read for facts and sensors.
+    emulated: the emulator in words where `engine_command` runs under one; then no time, bandwidth or energy is kept,
+    because none of them is the device's. arch: of the emulated device, whose facts lie below `root`.
 
     Errors: ResourceError (no memory, time-out), EdgeError when the process dies, and the engine's own.
     KeyboardInterrupt stops the measuring process and goes on up.
@@ -261,11 +271,13 @@ def run_bench(
     began_s = time.monotonic()
     job = job_for(bundle_folder, manifest, workload, threads)
     facts = bundle_facts(bundle_folder, manifest)
-    device = local_facts(root)
+    device = local_facts(root, arch=arch)
     load_before = load_average(root)
-    sensors, absent = open_sensors(root)
+    sensors, absent = ({}, {}) if emulated else open_sensors(root)
 
     def read_speed() -> tuple[BandwidthReading, ...]:
+        if emulated:
+            return ()
         return measure_bandwidth(facts.model_bytes, job.threads, device.memory_available_bytes, root=root)
 
     progress("read bandwidth", 0.0)
@@ -288,7 +300,7 @@ def run_bench(
     told |= {name: f"no sensor: {missing.reason}" for name, missing in absent.items()}
     series = sampler.series()
     use = collect.memory(events, watched.samples, watched.rollups)
-    decode = collect.decode_speeds(events)
+    decode = () if emulated else collect.decode_speeds(events)
     context = int(events.one("loaded")["context_tokens"])
     versions = {"python": platform.python_version()} | dict(events.one("started")["versions"])
     return BenchResult(
@@ -306,14 +318,15 @@ def run_bench(
             governor=cpu_governor(root),
             sensors=dict(sorted(told.items())),
             workload=job.workload.to_json(),
+            emulated=emulated,
         ),
         load=collect.load_time(events),
-        prefill=collect.prefill_speeds(events),
+        prefill=() if emulated else collect.prefill_speeds(events),
         decode=decode,
         memory=use,
-        sustained=collect.sustained_run(events, job.workload.window_s),
-        energy=collect.energy(events, series, told),
-        temperature=collect.temperature(series, told),
+        sustained=None if emulated else collect.sustained_run(events, job.workload.window_s),
+        energy=Energy(None, None, 0, "", EMULATED) if emulated else collect.energy(events, series, told),
+        temperature=Temperature(None, None, "", EMULATED) if emulated else collect.temperature(series, told),
         sensor_series=collect.sensor_series(series, began_s),
         prediction=collect.prediction(
             manifest.predicted_memory, use, collect.touched_tokens(job.workload, context), context

@@ -60,8 +60,9 @@ def print_result(result: BenchResult, checks: Sequence[Check] = (), file: IO[str
     speeds.add_column("latency")
     for row in speed_rows(result):
         speeds.add_row(*(Text(cell) for cell in row))
-    console.print()
-    console.print(speeds)
+    if speeds.row_count:
+        console.print()
+        console.print(speeds)
     for remark in remarks(result):
         console.print(Text(f"! {remark}", style="yellow"))
     if checks:

@@ -1,13 +1,14 @@
 """`edge verify`: prove a bundle on this device, and sign what came out into it.
 
 Golden cases, speeds, memory and budgets are measured in one run; every check goes into the attestation, passed
-or not. A failed verdict is signed as well: the runtime then refuses the bundle on this class of device.
+or not. A failed verdict is signed as well: the runtime then refuses the bundle on this class of device. A verdict of
+an emulated device is signed for a class of its own, which no real device belongs to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from edge.bundle.signing import SigningKey
 from edge.device.facts import DeviceFacts
 from edge.errors import BundleError
 
+EMULATED_CLASS = "emulated-"
 OUTCOMES: dict[gates.Outcome, bool | None] = {"passed": True, "failed": False, "not_measured": None}
 
 
@@ -62,6 +64,9 @@ def verify(
     threads: int | None = None,
     root: Path = Path("/"),
     clock: Callable[[], datetime] = utc_now,
+    emulated: str = "",
+    arch: str | None = None,
+    sequences: Mapping[str, int] | None = None,
 ) -> Verification:
     """Measure an open bundle on this device and sign the outcome into it.
 
@@ -73,6 +78,9 @@ def verify(
     fidelity: judged instead of what this device measured on the golden cases.
     progress, engine_command, threads, root: as run_bench.
     clock: UTC, injectable.
+    emulated, arch: as run_bench, for a device that is emulated.
+    sequences: the last attestation's number by device class where another machine keeps more of them than this copy
+    of the bundle holds.
 
     Errors: BundleError when the bundle's files were not checked or a budget is not known; those of run_bench and
     write_attestation. A failed check is no error: see `Verification.passed`.
@@ -93,18 +101,22 @@ def verify(
         threads=threads,
         root=root,
         now=clock,
+        emulated=emulated,
+        arch=arch,
     )
     if fidelity is None and result.fidelity is not None:
         fidelity = result.fidelity.as_checked()
     checks = gates.check_all(bundle.manifest.profile.get("budgets") or {}, result, fidelity)
     device = DeviceFacts.from_json(result.environment.device)
+    device_class = f"{EMULATED_CLASS if emulated else ''}{device.device_class}"
     signed = attestation.new_attestation(
         bundle,
-        device_class=device.device_class,
+        device_class=device_class,
         device=device.to_json(),
         checks=[attested(check) for check in checks],
         result=result.to_bytes(),
         clock=clock,
     )
+    signed = replace(signed, sequence=max(signed.sequence, (sequences or {}).get(device_class, 0) + 1))
     path = attestation.write_attestation(bundle.path, signed, key) if key is not None else None
     return Verification(result, checks, signed, path)

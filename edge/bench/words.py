@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from edge.bench.result import BenchResult
+from edge.device.sensors.throttling import SINCE_START
+from edge.device.sensors.throttling import words as throttling_words
 
 LEDGER_WORDS = {
     "weights": "weights",
@@ -58,6 +60,10 @@ def device_name(result: BenchResult) -> str:
 
 def remarks(result: BenchResult) -> tuple[str, ...]:
     """What a reader must know before trusting the speeds."""
+    if result.environment.emulated:
+        left_out = [f"Left out: {reason}." for reason in result.skipped]
+        told = f"Emulated ({result.environment.emulated}): no time, energy or memory of it is the device's."
+        return (told, *left_out)
     found = []
     cpus = int(result.environment.device.get("logical_cpus", 1))
     load = result.environment.load_average_before
@@ -70,12 +76,27 @@ def remarks(result: BenchResult) -> tuple[str, ...]:
         found.append(f"The CPU governor is '{governor}': clocks may change during the run.")
     if result.bandwidth is not None and result.bandwidth.decided_by == "cache":
         found.append("The last-level cache can hold the model, so the bandwidth limit is that of the cache.")
+    found += throttling_remarks(result)
     found += [f"Left out: {reason}." for reason in result.skipped]
     return tuple(found)
 
 
+def throttling_remarks(result: BenchResult) -> list[str]:
+    """That the device slowed itself down during the run, and by what; none without such a sensor."""
+    seen = []
+    for series in result.sensor_series:
+        if series.name.startswith("throttling.") and series.name != SINCE_START:
+            told = dict.fromkeys(throttling_words(series.unit, value) for value in series.values)
+            seen += [words for words in told if words]
+    if not seen:
+        return []
+    return [f"The device slowed itself down or lacked power during the run: {'; '.join(dict.fromkeys(seen))}."]
+
+
 def headline(result: BenchResult) -> tuple[tuple[str, str, str], ...]:
-    """Key figures: (name, value, what it is for). A missing sensor says so."""
+    """Key figures: (name, value, what it is for). A missing sensor says so; an emulated device has no speeds."""
+    if result.environment.emulated:
+        return emulated_headline(result)
     tiles = []
     if result.prefill:
         longest = result.prefill[-1]
@@ -101,11 +122,29 @@ def headline(result: BenchResult) -> tuple[tuple[str, str, str], ...]:
     if energy.j_per_token is None:
         tiles.append(("Energy", "no sensor", energy.reason.removeprefix("no sensor: ")))
     else:
-        tiles.append(("Energy", quantity(energy.j_per_token, "J"), f"per token, {energy.source}"))
+        without = f", without {energy.leaves_out}" if energy.leaves_out else ""
+        tiles.append(("Energy", quantity(energy.j_per_token, "J"), f"per token, {energy.source}{without}"))
+    if energy.prompt is not None and energy.prompt.joules is not None:
+        per_token = energy.prompt.joules / energy.prompt.read_tokens
+        tiles.append(("Energy to read", quantity(per_token, "J"), f"per token of {energy.prompt.read_tokens} read"))
+    if energy.note is not None and energy.note.joules is not None:
+        shape = f"{energy.note.read_tokens} tokens read, {energy.note.written_tokens} written"
+        tiles.append(("Energy of a note", quantity(energy.note.joules, "J"), shape))
     heat = result.temperature
     if heat.highest_celsius is None:
         tiles.append(("Temperature", "no sensor", heat.reason.removeprefix("no sensor: ")))
     else:
         tiles.append(("Temperature", f"{heat.highest_celsius:.0f} °C", f"highest, {heat.source}"))
+    tiles.append(("On disk", quantity(result.bundle.disk_bytes, "bytes"), "the whole bundle"))
+    return tuple(tiles)
+
+
+def emulated_headline(result: BenchResult) -> tuple[tuple[str, str, str], ...]:
+    """The figures that an emulated device may show."""
+    tiles = [("Speed", "not measured", "emulated: there is no clock")]
+    if result.golden is not None:
+        tiles.append(("Golden", quantity(result.golden.top1_agreement, "share"), "same top token as at the build"))
+    grown = result.memory.peak_rss_bytes - result.memory.baseline_rss_bytes
+    tiles.append(("Memory growth", quantity(grown, "bytes"), "since the imports, with the emulator's own"))
     tiles.append(("On disk", quantity(result.bundle.disk_bytes, "bytes"), "the whole bundle"))
     return tuple(tiles)

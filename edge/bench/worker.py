@@ -4,7 +4,7 @@ It is a process of its own so that its memory is the runtime's alone and its dea
 its standard input closes, so it never outlives the process that started it. Times named `t`, `start` and
 `end` are of the monotonic clock, which all processes of a machine share.
 
-Events, in order: started, step..., loaded, skipped..., prefill/decode..., window..., sustained, measured,
+Events, in order: started, step..., loaded, skipped..., prefill/decode/work..., window..., sustained, measured,
 golden, fidelity, self_test, suite, load..., done; or error, after which nothing comes.
 """
 
@@ -17,6 +17,7 @@ import gc
 import importlib.metadata
 import json
 import os
+import platform
 import sys
 import threading
 import time
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from edge.runtime.text import ChatTokenizer
 
 JOB_VERSION = 1
-VERSIONED = ("edge-kit", "numpy", "onnxruntime")
+VERSIONED = ("edge-kit", "numpy", "onnxruntime", "apache-tvm-ffi")
 
 
 class EngineFactory(Protocol):
@@ -79,10 +80,10 @@ class Job:
 
 def bundle_engine(name: str) -> EngineFactory:
     """Import the runtime; separate from loading a model, because each is timed by itself."""
-    import onnxruntime  # noqa: F401  # timed here, used when loading
+    import edge.runtime.text  # noqa: F401  # timed here, used when loading
+    from edge.runtime.engines import engine_factory, import_library
 
-    import edge.runtime.text  # noqa: F401  # likewise
-    from edge.runtime.engines import engine_factory
+    import_library(name)
 
     make = engine_factory(name, "manifest.json")
 
@@ -93,8 +94,8 @@ def bundle_engine(name: str) -> EngineFactory:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that a speed depends on."""
-    found = {}
+    """Versions of the interpreter and of the packages that a speed depends on."""
+    found = {"python": platform.python_version()}
     for name in VERSIONED:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)

@@ -36,7 +36,7 @@ def test_canonical_bytes() -> None:
     assert data == text.encode() + b"\n"
 
 
-@pytest.mark.parametrize("version", [1, 3, "2", None])
+@pytest.mark.parametrize("version", [1, 4, "2", True, None])
 def test_other_versions_are_refused(version: object) -> None:
     """If it fails, a future result is half understood."""
     value = make_result().to_json() | {"schema_version": version}
@@ -59,3 +59,15 @@ def test_not_a_number_is_never_written() -> None:
     """If it fails, a result holds NaN, which is no JSON."""
     with pytest.raises(ValueError, match="JSON"):
         make_result(duration_s=float("nan")).to_bytes()
+
+
+def test_a_result_of_the_version_before_still_loads() -> None:
+    """If it fails, results that are signed into bundles cannot be read, or their digest no longer holds."""
+    value = make_result(schema_version=2).to_json()
+    assert "emulated" not in value["environment"]
+    data = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    old = BenchResult.from_json(json.loads(data))
+    assert old.environment.emulated == ""
+    assert old.to_bytes() == data
+    with pytest.raises(BundleError):
+        BenchResult.from_json(value | {"environment": []})

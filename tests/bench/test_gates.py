@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.bench.clinical_gate import SelfTest, SelfTestCase
-from edge.bench.gates import BUDGET_KEYS, Check, check_all, check_always, check_budgets, compare, passed
+from edge.bench.gates import (
+    BUDGET_KEYS,
+    EMULATED_OPEN,
+    Check,
+    check_all,
+    check_always,
+    check_budgets,
+    compare,
+    passed,
+)
+from edge.bench.result import BenchResult
 from edge.bench.words import quantity
 from edge.errors import BundleError
 from edge.specs.budget import Budgets, FidelityBudget
@@ -172,3 +182,43 @@ def test_compare_law(measured: float, limit: float, least: bool) -> None:
 def test_quantities(value: float, unit: str, words: str) -> None:
     """If it fails, a number is shown a thousand times too large, or with needless digits."""
     assert quantity(value, unit) == words
+
+
+# ---- an emulated device ------------------------------------------------------------------------------------------
+
+EVERYTHING: dict[str, Any] = {key: value for holds, _ in LIMITS for key, value in holds.items()}
+
+
+def emulated(**changes: Any) -> BenchResult:
+    """As the runner makes it: no speed at all."""
+    environment = replace(RESULT.environment, emulated="qemu-aarch64, -cpu cortex-a76")
+    nothing: dict[str, Any] = {"prefill": (), "decode": (), "sustained": None, "bandwidth": None}
+    return replace(RESULT, **({"environment": environment} | nothing | changes))
+
+
+def test_an_emulated_device_is_not_judged_by_its_clock() -> None:
+    """If it fails, a bundle fails, or worse passes, by the speed of an emulator."""
+    checks = check_all(EVERYTHING, emulated(), FIDELITY)
+    by_name = {check.name: check for check in checks}
+    for name in EMULATED_OPEN & set(EVERYTHING):
+        assert by_name[name].outcome == "not_measured"
+        assert by_name[name].measured is None
+        assert by_name[name].line.endswith(": not measured (emulated)")
+    assert "bandwidth" not in by_name
+    for name in ("golden", "clinical_golden", "disk_bytes_max", "clinical", "predicted_memory"):
+        assert by_name[name].outcome == "passed", by_name[name].line
+    assert passed(checks)
+    assert not set(EVERYTHING) - EMULATED_OPEN - {"disk_bytes_max", "fidelity", "clinical"}
+
+
+def test_an_emulated_device_is_judged_by_its_answers_and_its_growth() -> None:
+    """If it fails, a build that says something else on the other instruction set passes there."""
+    golden = RESULT.golden
+    assert golden is not None
+    assert not passed(check_all({}, emulated(golden=replace(golden, passed=False, reason="differs"))))
+    memory = replace(RESULT.memory, peak_rss_bytes=900_000_000)
+    (failed,) = (check for check in check_all({}, emulated(memory=memory)) if check.outcome == "failed")
+    assert failed.title == "memory growth against its prediction"
+    # The emulator itself is in the memory from the start, and is not held against the bundle.
+    shifted = replace(RESULT.memory, baseline_rss_bytes=851_000_000, peak_rss_bytes=1_098_000_000)
+    assert passed(check_all({}, emulated(memory=shifted)))

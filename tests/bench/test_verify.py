@@ -70,3 +70,35 @@ def test_unchecked_files_are_not_attested(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="without checking"):
         verify(bundle, key=None, workload=SMALL, engine_command=command())
     assert not replace(bundle, files_checked=True).attestations
+
+
+def test_an_emulated_device_is_a_class_of_its_own(tmp_path: Path, root: Path) -> None:
+    """If it fails, what an emulator was seen to do counts for the real board, or its clock goes into a result."""
+    _, store = write_bundle(tmp_path)
+    bundle = open_bundle(tmp_path / "bundle", store.trust_store())
+    cpu = "processor: 0\nFeatures: fp asimd\nCPU implementer: 0x41\nCPU part: 0xd0b\nModel: Raspberry Pi 5 Rev 1.0\n"
+    (root / "proc/cpuinfo").write_text(cpu)
+    key = store.load_signing_key("device", role="device")
+    found = verify(
+        bundle, key=key, workload=SMALL, engine_command=command(), root=root, emulated="qemu", arch="aarch64"
+    )
+    assert found.passed, [check.line for check in found.checks]
+    assert found.attestation.device_class == "emulated-aarch64-raspberry-pi-5"
+    result = found.result
+    assert result.environment.emulated == "qemu"
+    assert result.environment.device["arch"] == "aarch64"
+    assert (result.prefill, result.decode, result.sustained, result.bandwidth) == ((), (), None, None)
+    assert result.energy.reason == result.temperature.reason == "not measured (emulated)"
+    again = open_bundle(tmp_path / "bundle", store.trust_store())
+    assert again.attestation_for("aarch64-raspberry-pi-5") is None
+    assert again.attestation_for("emulated-aarch64-raspberry-pi-5") == found.attestation
+
+
+def test_numbers_go_on_from_another_machine(tmp_path: Path, root: Path) -> None:
+    """If it fails, a newer attestation of a board counts as older than one that only the host keeps."""
+    _, store = write_bundle(tmp_path)
+    bundle = open_bundle(tmp_path / "bundle", store.trust_store())
+    found = verify(bundle, key=None, workload=SMALL, engine_command=command(), root=root)
+    name = found.attestation.device_class
+    later = verify(bundle, key=None, workload=SMALL, engine_command=command(), root=root, sequences={name: 6, "x": 9})
+    assert (found.attestation.sequence, later.attestation.sequence) == (1, 7)

@@ -1,0 +1,1 @@
+"""Reach a device: run a program there, copy files to it and back."""
