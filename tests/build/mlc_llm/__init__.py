@@ -1,0 +1,1 @@
+"""Tests of edge/build/mlc_llm."""
