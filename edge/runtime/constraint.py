@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import BundleError, InputError
+from edge.errors import BundleError, InputError, MissingToolError
 from edge.runtime.text import ChatTokenizer
 
 Mask = npt.NDArray[np.bool_]
@@ -112,8 +112,9 @@ class GrammarTokenizer:
     def __init__(self, tokenizer: ChatTokenizer, vocab_size: int) -> None:
         self.vocab_size = vocab_size
         self.stop_ids = frozenset(index for index in tokenizer.stop_ids if index < vocab_size)
+        library = _llguidance()
         try:
-            self.native: Any = _llguidance().LLTokenizer(
+            self.native: Any = library.LLTokenizer(
                 tokenizer.definition(),
                 n_vocab=max(vocab_size, tokenizer.vocab_size),
                 eos_token=sorted(self.stop_ids) or None,
@@ -251,6 +252,10 @@ class Both:
 
 
 def _llguidance() -> Any:
-    import llguidance  # 40 ms: only for those who constrain
-
+    try:
+        import llguidance  # 40 ms: only for those who constrain
+    except ImportError as error:  # a note whose lines need not parse would look like one whose lines do
+        raise MissingToolError(
+            "llguidance is not installed, without which no grammar can be held", mend="install it, see docs/android.md"
+        ) from error
     return llguidance

@@ -186,6 +186,22 @@ class OnnxEngine:
         self._binding = self._session = None
 
 
+class ArmOnnxEngine(OnnxEngine):
+    """The ONNX engine where steps are not exact: it has no `forward_exact`, so generation goes without drafts.
+
+    Seen on emulated Arm cores (cortex-a76, onnxruntime 1.31): attention's sums for a key depend on how many keys there
+    are, so the same text cut otherwise differs in the last bits, whatever the number of rows, and a draft could change
+    an answer. The tvm engine is exact there.
+    """
+
+    forward_exact = None  # type: ignore[assignment]  # a protocol's way to say that there is none
+
+
+def native_engine(machine: str = "") -> type[OnnxEngine]:
+    """The class for a machine's architecture (default: this one's)."""
+    return ArmOnnxEngine if (machine or platform.machine()) in ("aarch64", "arm64") else OnnxEngine
+
+
 def _lazy_zeros(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Zeros of which only the pages in use are resident.
 

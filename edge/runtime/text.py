@@ -18,9 +18,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from edge.errors import BundleError, EdgeError, InputError
+
+try:
+    from tokenizers import Tokenizer
+except ImportError:  # not built for this platform (Android)
+    from edge.runtime.bpe_tokenizer import BpeTokenizer as Tokenizer  # type: ignore[assignment]
 
 # Private-use characters: refused in input, so a place-holder cannot be forged.
 _OPEN, _CLOSE = "\ue0f0", "\ue0f1"
