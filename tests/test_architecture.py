@@ -21,8 +21,10 @@ ROOMS: dict[str, frozenset[str]] = {
     "clinical": frozenset({"runtime", "bundle", "device"}),
     # The harness runs the tasks' own golden cases and the clinical gate.
     "bench": frozenset({"runtime", "bundle", "device", "clinical"}),
-    # The build reads its own artefact through the runtime (fidelity, tokenizer) and writes the clinical prompts.
-    "build": frozenset({"specs", "bundle", "runtime", "clinical"}),
+    # The build reads its own artefact through the runtime (fidelity, tokenizer) and writes the clinical prompts; for
+    # compiled kernels it must know its own CPU.
+    "build": frozenset({"specs", "bundle", "runtime", "clinical", "device"}),
+    "package": frozenset({"specs", "bundle", "device", "runtime", "build", "app"}),
     # The app shows what tasks and runs give; its engine's child process alone holds a session (tests below).
     "app": frozenset({"clinical", "runtime", "bundle", "device", "bench"}),
     "evaluate": frozenset({"clinical", "runtime", "bundle", "device"}),
@@ -31,7 +33,9 @@ ROOMS: dict[str, frozenset[str]] = {
     "adapt": frozenset({"specs", "build", "clinical", "runtime", "evaluate", "bench"}),
 }
 DEVICE_ROOMS = ("device", "bundle", "runtime", "clinical", "bench", "app")
-BUILD_ONLY = {"torch", "transformers", "onnx", "onnx_ir", "gguf", "safetensors", "huggingface_hub", "cyclonedx", "peft"}
+BUILD_ONLY = {
+    "torch", "transformers", "onnx", "onnx_ir", "gguf", "safetensors", "huggingface_hub", "cyclonedx", "peft", "tvm",
+}  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:

@@ -27,11 +27,14 @@ ENTRIES = (
     "edge.app.speech.host",
     "edge.bench.worker",
     "edge.bench.console",
+    "edge.bench.on_device",
     "edge.build.console",
     "edge.build.line",
     "edge.build.stages",
     "edge.clinical.console",
+    "edge.device.emulation.__main__",
     "edge.runtime.onnx_engine",
+    "edge.runtime.probe",
     "edge.runtime.session",
 )
 # Runs in another environment, without edge: whoever starts it sets the variables.

@@ -19,7 +19,7 @@ from edge.errors import GateError, SpecError
 from edge.specs.profile import load_profile
 
 Say = Callable[[str], None]
-NAMES = tuple(name for name, _ in STAGES)
+NAMES = ("pack", "convert", "compile", *(name for name, _ in STAGES))
 
 
 class StageProgress:
@@ -77,6 +77,8 @@ def summary_lines(result: BuildResult, place: Path) -> list[str]:
         + f", rounding {bundle.manifest.quantisation['rounding']}",
         f"build peak  {peak / 1e6:.0f} MB resident",
     ]
+    if bundle.manifest.runtime.get("run_on_build_host") is False:
+        lines.append("not run     the library does not run on this host: golden cases and fidelity are of its weights")
     return lines + fidelity_lines(fidelity) + [f"report      {report_path(place)}"]
 
 

@@ -62,7 +62,7 @@ def build_bundle(
     """
     profile = load_profile(profile_path)
     target = load_profile_target(profile_path, profile)
-    _check_routes(profile, profile_path)
+    stages = stages_of(profile, profile_path)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -76,7 +76,7 @@ def build_bundle(
         )
         stack.callback(lambda: build.checkpoint.close() if hasattr(build, "checkpoint") else None)
         try:
-            for name, stage in STAGES if profile.export == "native" else OPTIMUM_STAGES:
+            for name, stage in stages:
                 progress(name, 0, 1)
                 done.append(_timed(name, stage, build))
             started = time.monotonic()
@@ -92,11 +92,24 @@ def build_bundle(
     return BuildResult(bundle, tuple(done), build.fidelity)
 
 
-def _check_routes(profile: Profile, where: Path) -> None:
-    if profile.backend != "onnx":
+def stages_of(profile: Profile, where: Path) -> tuple[tuple[str, Stage], ...]:
+    """The stages of a profile's route; a route's own libraries are imported only here.
+
+    Errors: SourceError for keys that do not go together, MissingToolError without the route's tools.
+    """
+    if profile.backend == "onnx":
+        return STAGES if profile.export == "native" else OPTIMUM_STAGES
+    if profile.export == "optimum":
         raise SourceError(
-            f"backend '{profile.backend}' is not built in yet", where=str(where), mend="use backend: onnx"
+            "backend mlc compiles the native export, not optimum's", where=str(where), mend="write export: native"
         )
+    if profile.engine == "mlc_llm":
+        from edge.build.mlc_llm.stages import MLC_LLM_STAGES
+
+        return MLC_LLM_STAGES
+    from edge.build.tvm.stages import TVM_STAGES
+
+    return TVM_STAGES
 
 
 def _timed(name: str, stage: Stage, build: Build) -> dict[str, Any]:

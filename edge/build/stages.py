@@ -33,12 +33,12 @@ from edge.build.tasks import task_files, task_sampler
 from edge.build.texts import read_texts, visit_sample
 from edge.errors import ResourceError, SourceError
 from edge.files import sha256_file
-from edge.runtime.onnx_engine import OnnxEngine
 from edge.runtime.text import ChatTokenizer
 from edge.specs.profile import locate
 
 ACCURACY_LEVEL = 4
 GRAPH_CONTRACT = "edge-decoder-1"
+TOOLS = ("gguf", "numpy", "onnx-ir", "tokenizers")
 FEATURES = ("onnx-decoder-1", "chat-template-1", "tasks-2", "golden-1")
 
 
@@ -86,7 +86,7 @@ def stage_tokenizer(build: Build) -> dict[str, Any]:
 
 def stage_export(build: Build) -> dict[str, Any]:
     """Write model.onnx and model.weights, tensor by tensor."""
-    folder = build.folder / "model"
+    folder = build.export_folder
     folder.mkdir()
     config, quantisation = build.config, build.profile.quantisation
     head = None if quantisation.scheme == "none" else QuantFormat(quantisation.head_bits, quantisation.block_size, True)
@@ -115,7 +115,7 @@ def stage_golden(build: Build) -> dict[str, Any]:
     folder.mkdir()
     texts = read_texts(locate(build.profile_path, build.profile.fidelity_text.text))
     sequences = golden_sequences(texts, build.tokenizer, build.profile.context_tokens)
-    with BuiltModel(build.folder / "model", build.config) as built:
+    with BuiltModel(build.export_folder, build.config) as built:
         for name, data in make_golden(build.checkpoint, built, sequences).items():
             (folder / name).write_bytes(data)
     return {"cases": len(sequences)}
@@ -125,9 +125,9 @@ def stage_describe(build: Build) -> dict[str, Any]:
     """Tasks, SBOM, model card and the manifest's fields."""
     profile, checkpoint = build.profile, build.checkpoint
     tasks = build.folder / "tasks"
-    tasks.mkdir()
     samplers = {}
     for name in profile.tasks:
+        tasks.mkdir(exist_ok=True)  # a bundle has no empty folder
         files = task_files(name)
         samplers[name] = task_sampler(name, files)
         for file, data in sorted(files.items()):
@@ -148,7 +148,8 @@ def stage_describe(build: Build) -> dict[str, Any]:
         "adapter": adapter,
         "decoder": checkpoint.config.to_json(),
         "quantisation": quantisation,
-        "runtime": {
+        "runtime": build.runtime
+        or {
             "engine": "onnxruntime",
             "onnxruntime": importlib.metadata.version("onnxruntime"),
             "graph": GRAPH_CONTRACT,
@@ -157,10 +158,10 @@ def stage_describe(build: Build) -> dict[str, Any]:
         "sampler": samplers,
         "tools": {
             "edge-kit": edge.__version__,
-            **{name: importlib.metadata.version(name) for name in ("gguf", "numpy", "onnx-ir", "tokenizers")},
+            **{name: importlib.metadata.version(name) for name in (*TOOLS, *build.tools)},
         },
         "predicted_memory": {item.name: item.size_bytes for item in predicted.ledger},
-        "required_features": FEATURES,
+        "required_features": build.features or FEATURES,
     }
     tokenizer_files = {path.name: sha256_file(path) for path in sorted((build.folder / "tokenizer").iterdir())}
     sbom = build_sbom(
@@ -193,7 +194,7 @@ def _card(build: Build, quantisation: dict[str, Any]) -> bytes:
 
 def stage_clinical(build: Build) -> dict[str, Any]:
     """The clinical self-test through the engine that ships, and the source's scores on the gate's suite."""
-    engine = OnnxEngine(build.folder / "model", context_tokens=min(build.profile.context_tokens, CONTEXT_TOKENS))
+    engine = build.open_engine(min(build.profile.context_tokens, CONTEXT_TOKENS))
     try:
         return write_clinical(build, engine, lambda seen: force_source(build.checkpoint, seen, build.progress))
     finally:
@@ -206,7 +207,7 @@ def stage_fidelity(build: Build) -> dict[str, Any]:
     texts = visit_sample(locate(build.profile_path, text.text), build.tokenizer, text.tokens)
     room = build.profile.context_tokens - GREEDY_NEW_TOKENS
     sequences = [ids[:room] for ids in texts.sequences]
-    engine = OnnxEngine(build.folder / "model", context_tokens=max(map(len, sequences)) + GREEDY_NEW_TOKENS)
+    engine = build.open_engine(max(map(len, sequences)) + GREEDY_NEW_TOKENS)
     try:
         result = measure_fidelity(build.checkpoint, engine, sequences, progress=build.progress)
         build.fidelity = result.to_json()
@@ -214,7 +215,7 @@ def stage_fidelity(build: Build) -> dict[str, Any]:
         limits = budget.model_dump(mode="json") if build.gate and budget is not None else {}
         if fidelity_failures(build.fidelity, limits):
             # One more pass, only now that somebody must know which matrix hurts most.
-            with BuiltModel(build.folder / "model", build.config) as built:
+            with BuiltModel(build.export_folder, build.config) as built:
                 worst = worst_matrices(build.checkpoint, built, sequences[:2])
             build.fidelity["worst_matrices"] = [[name, error] for name, error in worst]
             gate_fidelity(build.fidelity, limits, f"profile {build.profile.name}")

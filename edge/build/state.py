@@ -13,6 +13,7 @@ from edge.build.checkpoint import Checkpoint
 from edge.build.plan import Plan
 from edge.build.quantise import QuantFormat
 from edge.build.texts import TextSample
+from edge.runtime.engine import Engine
 from edge.runtime.text import ChatTokenizer
 from edge.specs.decoder import DecoderConfig
 from edge.specs.profile import Profile
@@ -50,6 +51,26 @@ class Build:
     fidelity: dict[str, Any] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)
     plan: Plan = field(init=False)
+    # Below `folder`: where the quantiser's export lies; only "model" travels in the bundle.
+    export_name: str = "model"
+    # What the manifest says of the runtime; None: ONNX Runtime's own route.
+    runtime: dict[str, Any] | None = None
+    features: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    engine: Callable[[int], Engine] | None = None
+
+    @property
+    def export_folder(self) -> Path:
+        """The quantised weights with their graph, as the ONNX route writes them."""
+        return self.folder / self.export_name
+
+    def open_engine(self, context_tokens: int) -> Engine:
+        """The engine that measures the build on this host; the caller closes it."""
+        if self.engine is not None:
+            return self.engine(context_tokens)
+        from edge.runtime.onnx_engine import native_engine
+
+        return native_engine()(self.folder / "model", context_tokens=context_tokens)
 
     @property
     def config(self) -> DecoderConfig:

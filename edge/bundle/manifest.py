@@ -37,6 +37,8 @@ MAX_MANIFEST_BYTES = 16 << 20
 KNOWN_FEATURES = frozenset(
     {
         "onnx-decoder-1",  # model/ is one ONNX graph with the input contract of runtime["graph"]
+        "tvm-decoder-1",  # model/ is a decoder compiled by TVM, its tiles and TVM's runtime library
+        "mlc-llm-1",  # model/ is what mlc_llm made; only MLC's own runtimes run it
         "chat-template-1",  # tokenizer/ carries tokenizer.json and chat_template.jinja
         "tasks-1",  # tasks/ holds prompts and JSON schemas of clinical tasks
         "tasks-2",  # and their grammars and the digests of their rules; golden/clinical.json is their self-test

