@@ -2,7 +2,8 @@
 
 Weights are exact (sizes.py). What the runtime makes of them rests on the constants below, measured with
 onnxruntime 1.31.1 on x86-64 (AVX512-VNNI) and Python 3.11; other CPUs pack a few per cent differently, and
-`edge verify` compares the prediction with what it measures.
+`edge verify` compares the prediction with what it measures. For backend mlc (engine tvm) the bytes of the weights
+are the same; they are used as they lie in the file, so nothing is packed a second time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from edge.specs.profile import Profile
 from edge.specs.target import Target
 
 RUNTIME_BYTES = 70_000_000  # interpreter, numpy, onnxruntime, tokenizers and the session's graph
+# Interpreter, numpy, tvm_ffi and the runtime library are 47 MB, with tokenizers and the session's own modules 52.
+TVM_RUNTIME_BYTES = 55_000_000
+TVM_LIBRARY_BYTES = 3_400_000  # libtvm_runtime, which a bundle of backend mlc carries
 BROWSER_RUNTIME_BYTES = 250_000_000  # renderer with the page and onnxruntime-web, without the model
 TOKENIZER_BYTES_PER_TOKEN = 600  # tokenizers' BPE holds 28 MB for 49,152 tokens
 UI_BYTES = 200_000_000  # the bedside app's own budget
@@ -27,8 +31,8 @@ ARENA_FACTOR = 2
 # Rows of logits held at once: the verification of a draft asks for several.
 LOGIT_ROWS = 16
 
-KV_ELEMENT_BYTES = {"onnx": 4, "mlc": 2}
-KV_DTYPE = {4: "float32", 2: "float16"}
+KV_ELEMENT_BYTES = {"onnx": 4, "mlc": 4}  # of the kit's own engines; the tvm kernels keep float32 too
+KV_DTYPE = {4: "float32"}
 # Our own runtime keeps one buffer for the whole context; only the runtimes of these families cut it.
 WINDOWED_CACHE_FAMILIES = ("gpt_oss",)
 
@@ -60,7 +64,8 @@ def memory_ledger(
     window = f", sliding layers only {config.sliding_window}" if windowed else ""
     chunk = min(profile.prefill_chunk_tokens, context)
     browser = target.os == "browser"
-    runtime = BROWSER_RUNTIME_BYTES if browser else RUNTIME_BYTES
+    mlc = profile.backend == "mlc"
+    runtime = BROWSER_RUNTIME_BYTES if browser else TVM_RUNTIME_BYTES if mlc else RUNTIME_BYTES
     runtime += TOKENIZER_BYTES_PER_TOKEN * config.vocab_size
     ui = UI_BYTES if target.screen and not browser else 0
 
@@ -72,6 +77,9 @@ def memory_ledger(
 
     def fixed(name: str, size_bytes: int, note: str) -> LedgerItem:
         return LedgerItem(name, size_bytes, size_bytes, note)
+
+    def scales(parts: WeightBytes, _: Storage) -> int:
+        return parts.scales + parts.zero_points if mlc else parts.scales * PACKED_SCALE_COPIES
 
     def mapped(parts: WeightBytes, storage: Storage) -> int:
         """Pages that stay mapped after packing: scales, and the tied table that is also gathered from."""
@@ -86,15 +94,17 @@ def memory_ledger(
         ),
         ranged(
             "scales",
-            "packed scales and block sums, float32",
-            lambda parts, _: parts.scales * PACKED_SCALE_COPIES,
+            "scales, float32, and zero points" if mlc else "packed scales and block sums, float32",
+            scales,
         ),
         fixed("kv_cache", cache, f"{context} tokens in {KV_DTYPE[element]}{window}"),
         fixed("activations", activation_bytes(config, chunk), f"a prefill chunk of {chunk} tokens, and logits"),
-        fixed("runtime", runtime, "page, runtime, tokenizer" if browser else "Python, onnxruntime, tokenizer"),
+        fixed("runtime", runtime, _runtime_note(profile, target)),
         fixed("ui", ui, "the bedside app" if ui else "none of ours beside it"),
         ranged("file_pages", "the downloaded file, held by the page", lambda parts, _: parts.total)
         if browser
+        else fixed("file_pages", 0, "the weights are used where they lie")
+        if mlc
         else ranged(
             "file_pages",
             "onnxruntime packs a copy of the weights; the mapped file can be dropped",
@@ -102,6 +112,12 @@ def memory_ledger(
             reclaimable=True,
         ),
     )
+
+
+def _runtime_note(profile: Profile, target: Target) -> str:
+    if target.os == "browser":
+        return "page, runtime, tokenizer"
+    return f"Python, {'TVM runtime' if profile.backend == 'mlc' else 'onnxruntime'}, tokenizer"
 
 
 def activation_bytes(config: DecoderConfig, rows: int) -> int:

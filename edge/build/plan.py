@@ -16,6 +16,7 @@ from edge.build import sizes
 from edge.build.ledger import (
     KV_DTYPE,
     KV_ELEMENT_BYTES,
+    TVM_LIBRARY_BYTES,
     LedgerItem,
     load_pages_bytes,
     memory_ledger,
@@ -193,7 +194,8 @@ def plan(profile: Profile, target: Target, config: DecoderConfig, *, int8_layers
 
 def _disk_bytes(profile: Profile, config: DecoderConfig, storage: Storage) -> int:
     weights = sizes.model_bytes(config, storage, profile.context_tokens).total
-    return weights + TOKENIZER_DISK_BYTES_PER_TOKEN * config.vocab_size + BUNDLE_BYTES
+    library = TVM_LIBRARY_BYTES if profile.backend == "mlc" else 0
+    return weights + library + TOKENIZER_DISK_BYTES_PER_TOKEN * config.vocab_size + BUNDLE_BYTES
 
 
 def _token_read_bytes(profile: Profile, config: DecoderConfig, storage: Storage) -> int:
@@ -303,13 +305,25 @@ def _notes(draft: Plan, profile: Profile, target: Target, config: DecoderConfig)
         notes.append("memory is full while loading: pages of the weight file are dropped and read again")
     if target.arch == "aarch64" and "asimddp" not in target.isa.features and scheme != "none":
         notes.append("no dot product instructions: quantised kernels compute in float32, many times dearer")
-    if target.arch == "wasm32" and scheme in ("int4", "mixed"):
+    onnx = profile.backend == "onnx"
+    if onnx and target.arch == "wasm32" and scheme in ("int4", "mixed"):
         notes.append("onnxruntime-web has no int4 kernel: int4 is far slower there than int8")
-    if target.arch == "wasm32" and scheme == "int8":
+    if onnx and target.arch == "wasm32" and scheme == "int8":
         notes.append("sizes are those of MatMulNBits; the web export keeps int8 a channel, a little smaller")
     if target.accelerators:
         names = ", ".join(accelerator.name for accelerator in target.accelerators)
         notes.append(f"planned for the CPU provider; not used: {names}")
-    if profile.backend == "mlc" and config.family == "gpt_oss":
-        notes.append("mlc has no gpt-oss model")
+    if profile.backend == "mlc":
+        notes += _mlc_notes(target, config)
+    return notes
+
+
+def _mlc_notes(target: Target, config: DecoderConfig) -> list[str]:
+    notes = []
+    if config.family == "gpt_oss":
+        notes.append("arithmetic only: mlc has no gpt-oss model")
+    if target.os == "browser":
+        notes.append("arithmetic only for the tvm engine: it has no runtime for a page")
+    if target.os == "android":
+        notes.append("arithmetic only for the tvm engine: its runtime for Android has to be built with the NDK")
     return notes
