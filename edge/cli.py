@@ -41,17 +41,28 @@ def say(text: str) -> None:
 
 @cli.command()
 @click.argument("profiles", nargs=-1, type=PATH)
-@click.option("--all", "every", is_flag=True, help="All profiles of the folder profiles/.")
+@click.option("--all", "every", is_flag=True, help="All of profiles/, and each model on every target of targets/.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def plan(profiles: tuple[Path, ...], every: bool, as_json: bool) -> None:
-    """Say before anything is built whether PROFILES fit their targets, and how fast they can be at best."""
+@click.option("--markdown", is_flag=True, help="With --all: as docs/targets.md holds it.")
+@click.option("--into", type=PATH, metavar="FILE", help="With --markdown: put it between FILE's marker lines.")
+def plan(profiles: tuple[Path, ...], every: bool, as_json: bool, markdown: bool, into: Path | None) -> None:
+    """Say before anything is built whether PROFILES fit their targets, and how fast they can be at best.
+
+    All of it is computed, nothing is measured.
+    """
     from edge.build.plan import plan_file
     from edge.build.plan_text import render, render_table
 
-    paths = list(profiles) + (sorted(Path("profiles").glob("*.yaml")) if every else [])
-    if not paths:
+    if (markdown and not every) or (into is not None and not markdown) or (as_json and markdown):
+        raise click.UsageError("--markdown goes with --all, --into with --markdown, neither with --json")
+    if every:
+        from edge.build.plan_all_console import run_plan_all
+
+        run_plan_all(profiles, as_json=as_json, markdown=markdown, into=into)
+        return
+    if not profiles:
         raise click.UsageError("give a profile, or --all")
-    plans = [plan_file(path) for path in paths]
+    plans = [plan_file(path) for path in profiles]
     if as_json:
         click.echo(json.dumps([item.to_json() for item in plans], indent=1))
     elif len(plans) == 1:
@@ -110,6 +121,21 @@ def pack(bundle: Path, tar: Path) -> None:
     opened = open_bundle(bundle, KeyStore().trust_store())
     pack_folder(opened.path, tar)
     click.echo(f"{tar}  {tar.stat().st_size / 1e6:.1f} MB  bundle {opened.bundle_digest[:16]}")
+
+
+@cli.command()
+@click.argument("bundles", nargs=-1, required=True, type=PATH)
+@click.option("--format", "form", type=click.Choice(["deb", "android"]), help="Default: by the bundles' target.")
+@click.option("--output", "-o", type=PATH, default=BUILD_FOLDER, show_default=True, help="The folder it goes into.")
+@click.option("--python", default="3.11", show_default=True, help="Python of the board.")
+@click.option("--revision", default="1", show_default=True, help="A number that counts up: dpkg sees an upgrade.")
+@click.option("--jetpack", help="A Jetson's, as 6.2, or a file with its /etc/nv_tegra_release.")
+@click.option("--gpu-wheel", type=PATH, help="A GPU wheel of ONNX Runtime to look at, with --jetpack.")
+def package(bundles: tuple[Path, ...], **options: Any) -> None:
+    """Make an installable package of BUNDLES for their devices: a .deb, or an Android project."""
+    from edge.package.console import package_command
+
+    click.echo(str(package_command(bundles, say=say, **options)))
 
 
 @cli.group()
@@ -182,15 +208,25 @@ def bench(bundle: Path, workload: str, json_path: Path | None, html_path: Path |
 
 @cli.command()
 @click.argument("bundle", type=PATH)
-@click.option("--workload", default="quick", show_default=True, help="quick, full, or a YAML file.")
+@click.option("--workload", help="quick, full, or a YAML file (default: quick; the least for an emulated device).")
 @click.option("--json", "json_path", type=PATH, help="Write the result as JSON.")
 @click.option("--html", "html_path", type=PATH, help="Write the report as one HTML file.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="Override the profile's threads.")
-def verify(bundle: Path, workload: str, json_path: Path | None, html_path: Path | None, threads: int | None) -> None:
-    """Prove BUNDLE on this device: golden cases, fidelity, speed, memory, budgets; sign the verdict into it."""
-    from edge.bench.console import bench_command
+@click.option("--device", "address", default="local", show_default=True,
+              help="local, ssh://user@host[:port], adb:SERIAL or emulated:NAME.")  # fmt: skip
+@click.option(
+    "--device-folder", "folder", default="", help="edge's folder on the device (default ~/.local/share/edge)."
+)
+@click.option("--accept-new-host-key", is_flag=True, help="ssh: trust a host key at its first use.")
+@click.option("--trust-builder", is_flag=True, help="The device shall trust this bundle's builder beside others.")
+def verify(
+    bundle: Path, workload: str | None, json_path: Path | None, html_path: Path | None, threads: int | None,
+    **where: Any,
+) -> None:  # fmt: skip
+    """Prove BUNDLE on a device: golden cases, fidelity, speed, memory, budgets; sign the verdict into it."""
+    from edge.bench.console import Where, bench_command
 
-    if not bench_command(bundle, workload, json_path, html_path, threads, judge=True):
+    if not bench_command(bundle, workload, json_path, html_path, threads, judge=True, where=Where(**where)):
         sys.exit(ExitStatus.GATE)
 
 

@@ -1,0 +1,1 @@
+"""Packages for devices: a .deb for boards with Linux, a project for Android."""
