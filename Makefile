@@ -9,7 +9,7 @@ VISIT := profiles/data/clinical-sample/demo/visit.txt
 
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test lint bench bench-app clean strace screen adapt quality app screenshots
+.PHONY: demo test lint bench bench-app bench-tvm clean strace screen sshd adapt quality app screenshots
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "edge needs Python 3.11 as '$(PYTHON)'; name another with make PYTHON=..."; exit 1; }
@@ -57,7 +57,13 @@ screen:
 	  && apt-get -qq update && apt-get -qq install -y --no-install-recommends $(SCREEN_PACKAGES) >/dev/null; } \
 	  || { echo "install these packages first: $(SCREEN_PACKAGES)"; exit 1; }
 
-test: $(VENV)/.ready .venv-optimum/.ready strace screen lint
+# For the tests of devices over ssh: a real sshd on loopback, as the current user.
+sshd:
+	@command -v sshd >/dev/null || [ -x /usr/sbin/sshd ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get -qq update && apt-get -qq install -y --no-install-recommends openssh-server openssh-client >/dev/null; } \
+	  || echo "openssh-server is not installed: the tests of devices over ssh will be skipped"
+
+test: $(VENV)/.ready .venv-optimum/.ready strace screen sshd lint
 	$(BIN)/python -m pytest -m "not slow"
 	$(BIN)/python -m pytest -m slow
 
