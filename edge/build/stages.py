@@ -27,7 +27,7 @@ from edge.build.quantise import QuantFormat, QuantisedRows
 from edge.build.readback import BuiltModel
 from edge.build.reference import MATRICES
 from edge.build.rounding import stage_choose, stage_round
-from edge.build.sbom import build_sbom, runtime_libraries
+from edge.build.sbom import build_sbom, installed_library, runtime_libraries
 from edge.build.state import Build
 from edge.build.tasks import task_files, task_sampler
 from edge.build.texts import read_texts, visit_sample
@@ -169,7 +169,7 @@ def stage_describe(build: Build) -> dict[str, Any]:
         base_model=base,
         adapter=adapter,
         tokenizer_files=tokenizer_files,
-        libraries=runtime_libraries(build.target.arch),
+        libraries=(*runtime_libraries(build.target.arch), *map(installed_library, build.shipped)),
     )
     (build.folder / "sbom.cdx.json").write_bytes(sbom)
     (build.folder / "model_card.md").write_bytes(_card(build, quantisation))

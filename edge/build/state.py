@@ -57,6 +57,8 @@ class Build:
     runtime: dict[str, Any] | None = None
     features: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    # Packages of which the device gets something beside edge-kit's own needs; for the SBOM.
+    shipped: tuple[str, ...] = ()
     engine: Callable[[int], Engine] | None = None
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,8 +27,14 @@ def _optimum(folder: Path, threads: int | None, context_tokens: int | None) -> E
 
 
 def _tvm(folder: Path, threads: int | None, context_tokens: int | None) -> Engine:
-    from edge.runtime.tvm_engine import TvmEngine
+    from edge.runtime.tvm_engine import TvmEngine, load_description
 
+    description = load_description(folder)
+    if "cuda" in description:
+        from edge.runtime.tvm_cuda_engine import TvmCudaEngine, wants_cuda
+
+        if wants_cuda(description, os.environ):
+            return TvmCudaEngine(folder, threads=threads, context_tokens=context_tokens)
     return TvmEngine(folder, threads=threads, context_tokens=context_tokens)
 
 

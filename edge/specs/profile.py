@@ -197,6 +197,7 @@ class Profile(Spec):
     """One deployment. Paths in it are relative to the folder of its file: see `locate`.
 
     engine: of backend mlc; null is tvm, edge's own decoder; mlc_llm drives that tool where it is installed.
+    accelerator: engine tvm compiles for the target's GPU as well; the CPU stays the default on the device.
     """
 
     version: Literal[1]
@@ -207,6 +208,7 @@ class Profile(Spec):
     target: str
     backend: Literal["onnx", "mlc"] = "onnx"
     engine: Literal["tvm", "mlc_llm"] | None = None
+    accelerator: Literal["cuda"] | None = None
     export: Literal["native", "optimum"] = "native"
     quantisation: Quantisation
     fidelity_text: TextSpec
@@ -224,6 +226,8 @@ class Profile(Spec):
             raise fault("prefill_chunk_tokens", f"must be at most context_tokens ({self.context_tokens})")
         if self.engine is not None and self.backend != "mlc":
             raise fault("engine", f"is only for backend mlc, not {self.backend}; write null")
+        if self.accelerator is not None and (self.backend != "mlc" or self.engine == "mlc_llm"):
+            raise fault("accelerator", "is only for backend mlc with engine tvm; write null")
         if len(set(self.tasks)) != len(self.tasks):
             raise fault("tasks", "a task is listed twice")
         clinical = self.budgets.clinical

@@ -59,9 +59,18 @@ def stage_tvm_sources(build: Build) -> dict[str, Any]:
             mend="choose int4, int8 or mixed",
         )
     find_runtime_library(isa.arch, build.cache)
+    if _wants_cuda(build):
+        from edge.build.tvm.cuda.compile import level_of_target, load_nvrtc
+
+        level_of_target(build.target, where)
+        load_nvrtc()
     build.export_name = EXPORT_FOLDER
     made = stage_sources(build)
     return made | {"kernels": isa.name}
+
+
+def _wants_cuda(build: Build) -> bool:
+    return build.profile.accelerator == "cuda"
 
 
 def host_isa(where: str) -> Isa:
@@ -90,7 +99,12 @@ def stage_pack(build: Build) -> dict[str, Any]:
         "kernels": isa.name,
         "cpu_features": list(isa.features),
     }
+    if _wants_cuda(build):
+        from edge.build.tvm.cuda.compile import level_of_target
+
+        build.runtime["accelerator"] = f"cuda-{level_of_target(build.target, where)}"
     build.features = tuple(GRAPH_CONTRACT if name == "onnx-decoder-1" else name for name in FEATURES)
+    build.shipped = ("apache-tvm", "apache-tvm-ffi")
     build.tools = ("apache-tvm", "apache-tvm-ffi", "ziglang")
 
     def engine(context_tokens: int) -> Engine:
@@ -109,12 +123,21 @@ def _make(build: Build, exported: BuiltModel, shape: Shape, isa: Isa, folder: Pa
     compiled = [compile_decoder(shape, one, folder) for one in variants(isa)]
     build.progress("pack", 2, 3)
     write_runtime_library(isa.arch, folder, build.cache)
+    extra: dict[str, Any] = {}
+    if _wants_cuda(build) and folder.name == "model":
+        from edge.build.tvm.cuda.stage import add_cuda
+
+        extra = {"cuda": add_cuda(shape, isa, build.target, folder, build.cache, str(build.profile_path))}
     path = folder / DESCRIPTION_FILE
-    description = json.loads(path.read_text()) | {
-        "arch": isa.arch,
-        "tvm": TVM_VERSION,
-        "libraries": [one.to_json() for one in compiled],
-    }
+    description = (
+        extra
+        | json.loads(path.read_text())
+        | {
+            "arch": isa.arch,
+            "tvm": TVM_VERSION,
+            "libraries": [one.to_json() for one in compiled],
+        }
+    )
     path.write_text(json.dumps(description, sort_keys=True, indent=1) + "\n")
     return {
         "bytes": sum(item.stat().st_size for item in folder.iterdir()),
