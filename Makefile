@@ -94,6 +94,14 @@ bench: $(VENV)/.ready .venv-peers/.ready .venv-genai/.ready
 	@test -d $(BUNDLE) || $(BIN)/edge build $(PROFILE)
 	.venv-peers/bin/python benchmarks/run_peers.py --shape $(SHAPE) --json build/peers.json
 
+# The tvm engine against the ONNX engine on the same weights, and how long a 1B shape takes to compile.
+bench-tvm: $(VENV)/.ready
+	@test -d $(BUNDLE) || $(BIN)/edge build $(PROFILE)
+	@test -d build/reference-notes-mlc || $(BIN)/edge build profiles/reference-notes-mlc.yaml
+	$(BIN)/python benchmarks/run_tvm.py --threads 1
+	$(BIN)/python benchmarks/run_tvm.py --threads 2
+	$(BIN)/python benchmarks/run_tvm.py --compile profiles/llama-3.2-1b-pi5-mlc.yaml
+
 .venv-adapt/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-adapt
 	.venv-adapt/bin/python -m pip install $(PIP_FLAGS) -e '.[adapt]'
