@@ -1,4 +1,4 @@
-"""Side by side, each test process keeps to one core: engines that spin at barriers would else take it from each other."""
+"""Side by side, each test process keeps to a core of its own: engines that spin at barriers would share one else."""
 
 from __future__ import annotations
 

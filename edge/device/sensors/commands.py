@@ -10,6 +10,7 @@ import contextlib
 import os
 import selectors
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -34,6 +35,8 @@ def run_local(argv: Sequence[str]) -> str | None:
     One that writes without end is cut off as one that hangs. One that cannot even be killed, because it waits in the
     kernel, is left behind: waiting for it would stop us as well.
     """
+    if not argv or shutil.which(argv[0]) is None:  # most devices: nothing is started for what is not there
+        return None
     try:
         process = subprocess.Popen(
             list(argv),
