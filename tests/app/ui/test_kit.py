@@ -273,3 +273,17 @@ def test_a_rank_opens_by_its_presenter(ui: Driver) -> None:
     heard = calls(rank, "on_toggle")
     ui.tap(ui.find(icon="chevron-down"))
     assert heard == [()] and not rank.is_open
+
+
+def test_a_field_outlives_its_form(ui: Driver) -> None:
+    """If not: a tap after a form was closed takes the focus from its field, and the app ends with a traceback."""
+    field = EdgeField(label="Name")
+    ui.mount(lambda: column(field))
+
+    def gone(*_: object) -> None:
+        raise ReferenceError("weakly-referenced object no longer exists")
+
+    field.bind(on_commit=gone)
+    field.text = "MORALES"
+    field.commit()
+    assert field.text == "MORALES"

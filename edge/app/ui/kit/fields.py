@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from kivy.metrics import dp
@@ -123,7 +124,9 @@ class EdgeField(_Typed, BoxLayout):
         """Tell the text if it differs from the last one told."""
         if self.text != self._committed:
             self._committed = self.text
-            self.dispatch("on_commit", self.text)
+            # Kivy takes the focus from a field also after its form was closed and freed: then nobody is left to tell.
+            with contextlib.suppress(ReferenceError):
+                self.dispatch("on_commit", self.text)
 
     def show(self, text: str) -> None:
         """Show what the presenter holds, unless somebody is typing."""
