@@ -63,11 +63,11 @@ sshd:
 	  && apt-get -qq update && apt-get -qq install -y --no-install-recommends openssh-server openssh-client >/dev/null; } \
 	  || echo "openssh-server is not installed: the tests of devices over ssh will be skipped"
 
-# Two test processes, each on a core of its own (tests/conftest.py); a file's tests stay together.
+# The slow tests in two processes, each on a core of its own (tests/conftest.py); a file's tests stay together.
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
 test: $(VENV)/.ready .venv-optimum/.ready strace screen sshd lint
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
+	$(BIN)/python -m pytest -m "not slow"
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow
 
 lint: $(VENV)/.ready
