@@ -68,7 +68,8 @@ SIDE_BY_SIDE := -n 2 --dist loadfile
 
 test: $(VENV)/.ready .venv-optimum/.ready strace screen sshd lint
 	$(BIN)/python -m pytest -m "not slow"
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "slow and not alone"
+	$(BIN)/python -m pytest -m alone
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from tests.e2e.world import REPO, World
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.skipif(
         not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool: make screen"
     ),
