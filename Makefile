@@ -102,9 +102,9 @@ bench: $(VENV)/.ready .venv-peers/.ready .venv-genai/.ready
 bench-tvm: $(VENV)/.ready
 	@test -d $(BUNDLE) || $(BIN)/edge build $(PROFILE)
 	@test -d build/reference-notes-mlc || $(BIN)/edge build profiles/reference-notes-mlc.yaml
-	$(BIN)/python benchmarks/run_tvm.py --threads 1
-	$(BIN)/python benchmarks/run_tvm.py --threads 2
-	$(BIN)/python benchmarks/run_tvm.py --compile profiles/llama-3.2-1b-pi5-mlc.yaml
+	$(BIN)/python -m benchmarks.run_tvm --threads 1
+	$(BIN)/python -m benchmarks.run_tvm --threads 2
+	$(BIN)/python -m benchmarks.run_tvm --compile profiles/llama-3.2-1b-pi5-mlc.yaml
 
 .venv-adapt/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-adapt

@@ -1,7 +1,7 @@
 """The tvm engine against the ONNX engine on the same weights, in turns within one run: ratios, memory, compile time.
 
-    python benchmarks/run_tvm.py [--onnx build/reference-notes] [--tvm build/reference-notes-mlc] [--json FILE]
-    python benchmarks/run_tvm.py --compile profiles/llama-3.2-1b-pi5-mlc.yaml      # seconds to compile a shape
+    python -m benchmarks.run_tvm [--onnx build/reference-notes] [--tvm build/reference-notes-mlc] [--json FILE]
+    python -m benchmarks.run_tvm --compile profiles/llama-3.2-1b-pi5-mlc.yaml      # seconds to compile a shape
 
 Both bundles must come from one model, adapter and quantisation; it says so when their weights differ. Ratios are taken
 within a repetition, so that what happens to the machine meanwhile hits both; CPU seconds are beside the wall's.
@@ -9,31 +9,28 @@ within a repetition, so that what happens to the machine meanwhile hits both; CP
 
 from __future__ import annotations
 
+import edge.privacy  # noqa: F401  # isort: skip  # telemetry off before anything else is imported
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.bench.measure import pick, prefill, prompt_ids
+from edge.files import write_atomic
+from edge.runtime.engine import Engine
+from edge.runtime.engines import engine_factory
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # run as a file, the folder of this file is there instead
-
-import edge.privacy  # noqa: F401, E402  # isort: skip  # telemetry off before anything else is imported
-
-import argparse  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import statistics  # noqa: E402
-import subprocess  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from typing import Any  # noqa: E402
-
-import numpy as np  # noqa: E402
-
-from edge.bench.measure import pick, prefill, prompt_ids  # noqa: E402
-from edge.files import write_atomic  # noqa: E402
-from edge.runtime.engine import Engine  # noqa: E402
-from edge.runtime.engines import engine_factory  # noqa: E402
-
 CHUNK_TOKENS = 256
 BEFORE_WEIGHTS = """
 import sys

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from edge.errors import BundleError, EdgeError, MissingToolError, ResourceError
 from edge.runtime.engine import Logits, TokenIds, checked_step, default_threads
+from edge.runtime.held import HeldTokens
 from edge.runtime.java import Java, Memory, PyJnius, no_memory
 
 MODEL_FILE: Final = "model.onnx"
@@ -41,7 +42,7 @@ class _Bound:
         self.memory.close()
 
 
-class OrtJavaEngine:
+class OrtJavaEngine(HeldTokens):
     """Implements Engine, ExactEngine and PrefixEngine of edge.runtime.engine with ai.onnxruntime.
 
     model_folder: holds model.onnx and model.weights. context_tokens: capacity of the cache; None takes what the model
@@ -152,23 +153,6 @@ class OrtJavaEngine:
         return _Bound(memory, tensor)
 
     @property
-    def vocab_size(self) -> int:
-        return self._vocab
-
-    @property
-    def context_tokens(self) -> int:
-        return self._capacity
-
-    @property
-    def length(self) -> int:
-        return self._length
-
-    @property
-    def held_ids(self) -> npt.NDArray[np.int64]:
-        """See PrefixEngine.held_ids."""
-        return self._ids[: self._length].copy()
-
-    @property
     def state_version(self) -> str:
         """See PrefixEngine.state_version."""
         return f"onnxruntime-java {self._environment.getVersion()} {platform.machine()}"
@@ -255,12 +239,6 @@ class OrtJavaEngine:
         self._ids[:count] = ids[0]
         self._length = count
 
-    def rewind(self, length: int) -> None:
-        """See Engine.rewind; what lies past the length is overwritten by the next call."""
-        if not 0 <= length <= self._length:
-            raise ValueError(f"cannot rewind to {length} of {self._length}")
-        self._length = length
-
     def close(self) -> None:
         """Free session and cache. Idempotent."""
         for thing in (self._session, *self._bound, self._options):  # the session before what it reads from
@@ -270,9 +248,20 @@ class OrtJavaEngine:
         self._bound.clear()
 
 
+class ArmOrtJavaEngine(OrtJavaEngine):
+    """On Arm its kernels are those of the ONNX engine, and as little exact over cuts: see ArmOnnxEngine."""
+
+    forward_exact = None  # type: ignore[assignment]  # a protocol's way to say that there is none
+
+
+def java_engine(machine: str = "") -> type[OrtJavaEngine]:
+    """The class for a machine's architecture (default: this one's)."""
+    return ArmOrtJavaEngine if (machine or platform.machine()) in ("aarch64", "arm64") else OrtJavaEngine
+
+
 def open_java_engine(folder: Path, threads: int | None, context_tokens: int | None) -> OrtJavaEngine:
     """A Factory of edge.runtime.engines."""
-    return OrtJavaEngine(folder, threads=threads, context_tokens=context_tokens)
+    return java_engine()(folder, threads=threads, context_tokens=context_tokens)
 
 
 def _is_memory(error: Exception) -> bool:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import edge.privacy  # noqa: F401  isort: skip  (telemetry off before onnxruntime is imported)
 
-import contextlib
-import mmap
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +19,12 @@ import onnxruntime as ort
 
 from edge.errors import BundleError, EdgeError, ResourceError
 from edge.runtime.engine import Logits, TokenIds, checked_step, default_threads
+from edge.runtime.held import HeldTokens, lazy_zeros, no_memory
 
 MODEL_FILE = "model.onnx"
 
 
-class OnnxEngine:
+class OnnxEngine(HeldTokens):
     """Implements edge.runtime.engine.Engine with ONNX Runtime.
 
     model_folder: holds model.onnx and model.weights. context_tokens: capacity of the cache; None takes what
@@ -66,30 +65,13 @@ class OnnxEngine:
         self._cache: list[Any] = []
         for layer in range(self._layers):
             for kind in ("key", "value"):
-                buffer = _lazy_zeros((1, kv_heads, self._capacity, head_dim))
+                buffer = lazy_zeros((1, kv_heads, self._capacity, head_dim))
                 value = ort.OrtValue.ortvalue_from_numpy(buffer, "cpu", 0)
                 self._binding.bind_ortvalue_input(f"past.{layer}.{kind}", value)
                 self._binding.bind_ortvalue_output(f"present.{layer}.{kind}", value)
                 self._cache.append((buffer, value))
         self._single = np.empty((1, self._vocab), dtype=np.float32)
         self._single_value = ort.OrtValue.ortvalue_from_numpy(self._single, "cpu", 0)
-
-    @property
-    def vocab_size(self) -> int:
-        return self._vocab
-
-    @property
-    def context_tokens(self) -> int:
-        return self._capacity
-
-    @property
-    def length(self) -> int:
-        return self._length
-
-    @property
-    def held_ids(self) -> npt.NDArray[np.int64]:
-        """See PrefixEngine.held_ids."""
-        return self._ids[: self._length].copy()
 
     @property
     def state_version(self) -> str:
@@ -170,12 +152,6 @@ class OnnxEngine:
         self._ids[:count] = ids[0]
         self._length = count
 
-    def rewind(self, length: int) -> None:
-        """See Engine.rewind; what lies past the length is overwritten by the next call."""
-        if not 0 <= length <= self._length:
-            raise ValueError(f"cannot rewind to {length} of {self._length}")
-        self._length = length
-
     def close(self) -> None:
         """Free session and cache. Idempotent."""
         if self._binding is None:
@@ -200,28 +176,6 @@ class ArmOnnxEngine(OnnxEngine):
 def native_engine(machine: str = "") -> type[OnnxEngine]:
     """The class for a machine's architecture (default: this one's)."""
     return ArmOnnxEngine if (machine or platform.machine()) in ("aarch64", "arm64") else OnnxEngine
-
-
-def _lazy_zeros(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Zeros of which only the pages in use are resident.
-
-    np.zeros would do, but for transparent huge pages: with them the first token of a head takes 2 MiB, and a
-    cache for 8,192 tokens is resident almost whole after a few words (seen: 260 MB instead of 12).
-    """
-    try:
-        pages = mmap.mmap(-1, int(np.prod(shape)) * 4)
-    except (OSError, OverflowError) as error:
-        raise no_memory("the KV cache") from error
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel without huge pages refuses the advice
-            pages.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(pages, dtype=np.float32).reshape(shape)
-
-
-def no_memory(where: str) -> EdgeError:
-    return ResourceError(
-        "not enough free memory", where=where, mend="close other programs or use a smaller model or context"
-    )
 
 
 def step_failed(error: Exception) -> EdgeError:

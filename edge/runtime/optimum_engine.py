@@ -24,7 +24,8 @@ import onnxruntime as ort
 
 from edge.errors import BundleError
 from edge.runtime.engine import Logits, TokenIds, checked_step, default_threads
-from edge.runtime.onnx_engine import MODEL_FILE, no_memory, step_failed
+from edge.runtime.held import no_memory
+from edge.runtime.onnx_engine import MODEL_FILE, step_failed
 
 ENGINE_NAME = "onnxruntime-optimum"
 PAST, PRESENT = "past_key_values.", "present."

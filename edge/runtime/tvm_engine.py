@@ -6,7 +6,6 @@ was asked for the instructions that the kernels use.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import importlib.metadata
 import json
@@ -25,6 +24,7 @@ import numpy.typing as npt
 from edge.device.facts import local_facts
 from edge.errors import BundleError, EdgeError, MissingToolError, ResourceError
 from edge.runtime.engine import Logits, TokenIds, checked_step, default_threads
+from edge.runtime.held import HeldTokens, lazy_zeros, no_memory
 
 ENGINE_NAME = "tvm"
 WEIGHTS_FILE = "model.weights"
@@ -143,7 +143,7 @@ def load_runtime(folder: Path) -> Any:
     return tvm_ffi
 
 
-class TvmEngine:
+class TvmEngine(HeldTokens):
     """Implements edge.runtime.engine.Engine, ExactEngine and PrefixEngine.
 
     model_folder: holds decoder.*.so, decoder.json, model.weights and the runtime library. context_tokens: capacity of
@@ -198,7 +198,7 @@ class TvmEngine:
         self._tensor = ffi.from_dlpack
         self._weights = ffi.Array(self._map_weights(model_folder, description))
         size = self._kv_heads * self._places * self._head_dim
-        self._cache = [_lazy_zeros(size) for _ in range(2 * self._layers)]
+        self._cache = [lazy_zeros((size,)) for _ in range(2 * self._layers)]
         self._cache_tensors: Any = ffi.Array([self._tensor(part) for part in self._cache])
         self._position = aligned(1, np.int32)
         self._position_tensor: Any = self._tensor(self._position)
@@ -220,23 +220,6 @@ class TvmEngine:
         return tensors
 
     @property
-    def vocab_size(self) -> int:
-        return self._vocab
-
-    @property
-    def context_tokens(self) -> int:
-        return self._capacity
-
-    @property
-    def length(self) -> int:
-        return self._length
-
-    @property
-    def held_ids(self) -> npt.NDArray[np.int64]:
-        """See PrefixEngine.held_ids."""
-        return self._ids[: self._length].copy()
-
-    @property
     def state_version(self) -> str:
         """See PrefixEngine.state_version."""
         return self._version
@@ -249,7 +232,7 @@ class TvmEngine:
         except EdgeError:
             raise
         except MemoryError as error:
-            raise _no_memory() from error
+            raise no_memory("the KV cache") from error
         except Exception as error:
             raise ResourceError(
                 f"the engine failed ({type(error).__name__})",
@@ -332,12 +315,6 @@ class TvmEngine:
         self._ids[:count] = ids[0]
         self._length = count
 
-    def rewind(self, length: int) -> None:
-        """See Engine.rewind; what lies past the length is overwritten by the next call."""
-        if not 0 <= length <= self._length:
-            raise ValueError(f"cannot rewind to {length} of {self._length}")
-        self._length = length
-
     def close(self) -> None:
         """Free the model and the cache. Idempotent."""
         self._read, self._score = {}, {}
@@ -351,21 +328,3 @@ def aligned(shape: int | tuple[int, ...], dtype: type[np.generic]) -> npt.NDArra
     memory = np.empty(size + ALIGNMENT_BYTES, dtype=np.uint8)
     start = -memory.ctypes.data % ALIGNMENT_BYTES
     return memory[start : start + size].view(dtype).reshape(shape)
-
-
-def _lazy_zeros(size: int) -> npt.NDArray[np.float32]:
-    """Zeros of which only the pages in use are resident (without transparent huge pages: see onnx_engine.py)."""
-    try:
-        pages = mmap.mmap(-1, size * 4)
-    except (OSError, OverflowError) as error:
-        raise _no_memory() from error
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        with contextlib.suppress(OSError):
-            pages.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(pages, dtype=np.float32)
-
-
-def _no_memory() -> EdgeError:
-    return ResourceError(
-        "not enough free memory", where="the KV cache", mend="close other programs or use a smaller model or context"
-    )

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from edge.build.quantise import QuantFormat
 from edge.errors import BundleError, InputError, MissingToolError, ResourceError
 from edge.runtime import java as java_module
-from edge.runtime.android_engine import OrtJavaEngine, open_java_engine
+from edge.runtime.android_engine import ArmOrtJavaEngine, OrtJavaEngine, open_java_engine
+from edge.runtime.android_engine import java_engine as class_for
 from edge.runtime.engine import ExactEngine, PrefixEngine
 from edge.runtime.generate import Finished, TokenStep, generate
 from edge.runtime.java import MOST_BUFFER_BYTES, Memory, PyJnius, available
@@ -268,3 +269,10 @@ def test_memory_has_ends() -> None:
         with pytest.raises(ResourceError):
             Memory(FakeJava(), "m", size)
     memory.close()
+
+
+def test_no_promise_of_exact_steps_on_arm() -> None:
+    """If not: drafts on a tablet could change an answer: its kernels are those of the ONNX engine on Arm."""
+    assert class_for("x86_64") is OrtJavaEngine
+    assert class_for("aarch64") is ArmOrtJavaEngine
+    assert ArmOrtJavaEngine.forward_exact is None

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from edge.build.quantise import QuantFormat
 from edge.errors import BundleError, InputError, ResourceError
 from edge.runtime.engine import default_threads
-from edge.runtime.onnx_engine import OnnxEngine, _lazy_zeros, runtime_versions
+from edge.runtime.held import lazy_zeros
+from edge.runtime.onnx_engine import OnnxEngine, runtime_versions
 from tests.tiny import CONFIGS, CONTEXT_TOKENS, engine, export, tiny_ids, tiny_source
 
 INT8 = QuantFormat(8, 32, True)
@@ -213,7 +214,7 @@ def test_an_unused_cache_costs_no_memory() -> None:
     """The context is planned for the longest visit; a short one must not pay for it (huge pages would)."""
     process = psutil.Process()
     before = process.memory_info().rss
-    cache = _lazy_zeros((1, 8, 1 << 16, 64))
+    cache = lazy_zeros((1, 8, 1 << 16, 64))
     assert not cache[0, :, 0, 0].any()
     cache[0, :, 0] = 1.0  # the first token of every head
     assert process.memory_info().rss - before < 4 << 20
@@ -223,7 +224,7 @@ def test_an_unused_cache_costs_no_memory() -> None:
 def test_no_memory_for_the_cache_is_one_line() -> None:
     """A context that the device cannot hold must be said before anything is read."""
     with pytest.raises(ResourceError, match=r"the KV cache: not enough free memory"):
-        _lazy_zeros((1, 1 << 20, 1 << 24, 64))
+        lazy_zeros((1, 1 << 20, 1 << 24, 64))
 
 
 def test_threads_left_free() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from edge.errors import InputError, ResourceError
 from edge.runtime.engine import ExactEngine, PrefixEngine
-from edge.runtime.tvm_engine import TvmEngine, _lazy_zeros, aligned
+from edge.runtime.held import lazy_zeros
+from edge.runtime.tvm_engine import TvmEngine, aligned
 from tests.tiny import BASE, CONTEXT_TOKENS, tiny_ids
 from tests.tvm_toy import CHUNKS, HOST_ISAS, Toy, child, toy
 
@@ -242,7 +243,7 @@ def test_memory_for_the_kernels() -> None:
         assert array.ctypes.data % 64 == 0
         assert array.shape == (size, 5)
     with pytest.raises(ResourceError, match="the KV cache: not enough free memory"):
-        _lazy_zeros(1 << 60)
+        lazy_zeros((1 << 60,))
 
 
 # ---- a process of its own ------------------------------------------------------------------------------------------

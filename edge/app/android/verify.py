@@ -31,14 +31,15 @@ from edge.bundle.open import OpenBundle
 from edge.bundle.signing import SigningKey
 from edge.errors import EdgeError, ExitStatus, ResourceError
 from edge.files import write_atomic
-from edge.runtime.android_engine import OrtJavaEngine
+from edge.runtime.android_engine import java_engine
+from edge.runtime.engine import Engine
 
 ARGUMENT = "PYTHON_SERVICE_ARGUMENT"  # set by python-for-android in a service
 
 
-def java_factory(model_folder: Path, *, threads: int, context_tokens: int) -> OrtJavaEngine:
+def java_factory(model_folder: Path, *, threads: int, context_tokens: int) -> Engine:
     """An EngineFactory of edge.bench.worker."""
-    return OrtJavaEngine(model_folder, threads=threads, context_tokens=context_tokens)
+    return java_engine()(model_folder, threads=threads, context_tokens=context_tokens)
 
 
 class WorkerHere:
