@@ -162,8 +162,8 @@ python-for-android is pinned by `p4a.source_dir`, because the versions of its re
     $SDK/build-tools/*/aapt2 dump permissions bin/*.apk        # nothing but RECORD_AUDIO
     $SDK/build-tools/*/aapt2 dump xmltree bin/*.apk --file AndroidManifest.xml | grep -E 'allowBackup|Cleartext|extract'
     $SDK/build-tools/*/zipalign -c -P 16 -v 4 bin/*.apk        # pages of 16 KiB
-    unzip -o bin/*.apk 'lib/{ARCH}/*' -d bin/unpacked
-    for so in bin/unpacked/lib/{ARCH}/*.so; do readelf -lW "$so" | awk '/LOAD/ && $NF != "0x4000" && $NF != "0x10000"'; done
+    unzip -o bin/*.apk 'lib/{ARCH}/*' -d bin/apk
+    for so in bin/apk/lib/{ARCH}/*.so; do readelf -lW "$so" | awk '/LOAD/ && $NF != "0x4000" && $NF != "0x10000"'; done
 The last line prints nothing when every library is aligned to 16 KiB, as Android 15 devices with such pages need.
 NDK {NDK} aligns what is built here; libraries from elsewhere (libonnxruntime.so) must be checked.
 
