@@ -9,7 +9,7 @@ VISIT := profiles/data/clinical-sample/demo/visit.txt
 
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test lint bench bench-app bench-tvm clean strace screen sshd adapt quality app screenshots
+.PHONY: demo test lint bench bench-app bench-fleet bench-tvm clean strace screen sshd fleet-servers adapt quality app screenshots
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "edge needs Python 3.11 as '$(PYTHON)'; name another with make PYTHON=..."; exit 1; }
@@ -63,10 +63,18 @@ sshd:
 	  && apt-get -qq update && apt-get -qq install -y --no-install-recommends openssh-server openssh-client >/dev/null; } \
 	  || echo "openssh-server is not installed: the tests of devices over ssh will be skipped"
 
+# For the tests of the fleet: a real broker, a real database, a real browser.
+FLEET_PACKAGES := mosquitto postgresql chromium
+fleet-servers:
+	@{ [ -x /usr/sbin/mosquitto ] && ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && command -v chromium >/dev/null; } \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update \
+	  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(FLEET_PACKAGES) >/dev/null; } \
+	  || echo "not all of these are installed, and the tests that need them will be skipped: $(FLEET_PACKAGES)"
+
 # The slow tests in two processes, each on a core of its own (tests/conftest.py); a file's tests stay together.
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
-test: $(VENV)/.ready .venv-optimum/.ready strace screen sshd lint
+test: $(VENV)/.ready .venv-optimum/.ready strace screen sshd fleet-servers lint
 	$(BIN)/python -m pytest -m "not slow"
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "slow and not alone"
 	$(BIN)/python -m pytest -m alone

@@ -24,6 +24,8 @@ ROOMS: dict[str, frozenset[str]] = {
     # The build reads its own artefact through the runtime (fidelity, tokenizer) and writes the clinical prompts; for
     # compiled kernels it must know its own CPU.
     "build": frozenset({"specs", "bundle", "runtime", "clinical", "device"}),
+    # Both sides of the fleet; which libraries belong to the server alone, a test below holds.
+    "fleet": frozenset({"specs", "bundle", "device", "bench"}),
     "package": frozenset({"specs", "bundle", "device", "runtime", "build", "app"}),
     # The app shows what tasks and runs give; its engine's child process alone holds a session (tests below).
     "app": frozenset({"clinical", "runtime", "bundle", "device", "bench"}),
@@ -32,7 +34,9 @@ ROOMS: dict[str, frozenset[str]] = {
     # draws its plot with the harness's pure SVG helper.
     "adapt": frozenset({"specs", "build", "clinical", "runtime", "evaluate", "bench"}),
 }
-DEVICE_ROOMS = ("device", "bundle", "runtime", "clinical", "bench", "app")
+DEVICE_ROOMS = ("device", "bundle", "runtime", "clinical", "bench", "app", "fleet")
+SERVER_PARTS = ("store", "collector", "page", "rollout", "dev")  # of the fleet
+SERVER_ONLY = {"sqlalchemy", "alembic", "psycopg", "starlette", "uvicorn", "prometheus_client"}
 BUILD_ONLY = {
     "torch", "transformers", "onnx", "onnx_ir", "gguf", "safetensors", "huggingface_hub", "cyclonedx", "peft", "tvm",
 }  # fmt: skip
@@ -72,6 +76,15 @@ def test_device_side_is_light(path: Path) -> None:
         return
     heavy = {name.split(".")[0] for name in imports(path)} & BUILD_ONLY
     assert not heavy, f"{path.name} imports {heavy}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_device_needs_no_database_and_no_web_server(path: Path) -> None:
+    """The agent, the installer and what both sides share import no library of the fleet's server."""
+    parts = path.relative_to(PACKAGE).parts
+    if parts[0] == "fleet" and parts[1] in SERVER_PARTS:
+        return
+    assert not {name.split(".")[0] for name in imports(path)} & SERVER_ONLY
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -91,12 +91,12 @@ class Written:
 def requirements_of(engines: Sequence[str], arch: str, python: tuple[int, int], *, screen: bool) -> tuple[str, ...]:
     """Exact `name==version` of all wheels, sorted. Errors: those of edge.device.wheels."""
     wanted = {line for engine in engines for line in wheels.runtime_requirements(engine)}
-    if screen:
-        engine_packages = {name for names in wheels.ENGINE_PACKAGES.values() for name in names}
-        app = wheels.closure(
-            "edge-kit", extras=("app",), arch=arch, python=python, without=wheels.NOT_ON_DEVICE | engine_packages
-        )
-        wanted |= {f"{name}=={version}" for name, version in app.items()}
+    engine_packages = {name for names in wheels.ENGINE_PACKAGES.values() for name in names}
+    extras = ("app", "fleet") if screen else ("fleet",)
+    more = wheels.closure(
+        "edge-kit", extras=extras, arch=arch, python=python, without=wheels.NOT_ON_DEVICE | engine_packages
+    )
+    wanted |= {f"{name}=={version}" for name, version in more.items()}
     return tuple(sorted(wanted))
 
 

@@ -1,0 +1,1 @@
+"""What devices and collectors say to each other: topics, events, documents. Pure; used by both sides."""
