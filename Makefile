@@ -71,11 +71,11 @@ fleet-servers:
 	  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(FLEET_PACKAGES) >/dev/null; } \
 	  || echo "not all of these are installed, and the tests that need them will be skipped: $(FLEET_PACKAGES)"
 
-# The slow tests in two processes, each on a core of its own (tests/conftest.py); a file's tests stay together.
-SIDE_BY_SIDE := -n 2 --dist loadfile
+# Two processes, each on a core of its own; tests/conftest.py says what stays together.
+SIDE_BY_SIDE := -n 2 --dist loadgroup
 
 test: $(VENV)/.ready .venv-optimum/.ready strace screen sshd fleet-servers lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "slow and not alone"
 	$(BIN)/python -m pytest -m alone
 

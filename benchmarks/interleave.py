@@ -165,10 +165,12 @@ class _Running:
         )
 
 
-def measure(variants: list[Variant], vocab_size: int, settings: Settings, say: Say) -> list[EngineRun]:
-    """Every variant in its order; one that fails says why, the others go on."""
+def measure(
+    variants: list[Variant], vocab_size: int, settings: Settings, say: Say, *, patience_s: float = PATIENCE_S
+) -> list[EngineRun]:
+    """Every variant in its order; one that fails says why, the others go on. patience_s: to wait for quiet, in all."""
     running = {variant.engine: _start(variant) for variant in variants if not variant.reason}
-    patience = Patience(PATIENCE_S)
+    patience = Patience(patience_s)
     try:
         for repetition in range(settings.load_repetitions):
             say(f"load {repetition + 1} of {settings.load_repetitions}")

@@ -56,7 +56,7 @@ def test_every_engine_gets_every_repetition(model: Path, tmp_path: Path, monkeyp
         Variant("again", "edge", model),
     ]
     said: list[str] = []
-    edge, broken, absent, again = measure(variants, VOCABULARY, SETTINGS, said.append)
+    edge, broken, absent, again = measure(variants, VOCABULARY, SETTINGS, said.append, patience_s=0.1)
     for run in (edge, again):
         assert not run.reason
         assert {key: len(speeds) for key, speeds in run.prefill_tokens_per_s.items()} == {"512": 2, "1024": 2}
@@ -91,7 +91,8 @@ def test_missing_package_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(interleave, "ROOT", tmp_path / "hidden")
     (tmp_path / "hidden" / "benchmarks").symlink_to(Path(interleave.__file__).parent)
     (tmp_path / "hidden" / "edge").symlink_to(Path(interleave.__file__).parents[1] / "edge")
-    (run,) = measure([Variant("llama.cpp", "llama.cpp", tmp_path)], VOCABULARY, SETTINGS, lambda _: None)
+    variants = [Variant("llama.cpp", "llama.cpp", tmp_path)]
+    (run,) = measure(variants, VOCABULARY, SETTINGS, lambda _: None, patience_s=0.1)
     assert run.reason == "llama-cpp-python: no llama_cpp here; install with make bench"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from edge.app.engine.scripted import ScriptedClient
@@ -75,6 +77,16 @@ class Desk:
                 engines=self.engines,
             )
         )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """What is asked for in the block starts after it: the screen is seen before its answer can have come."""
+        go = Event()
+        self.workspace.services.background.post(go.wait)
+        try:
+            yield
+        finally:
+            go.set()
 
     def settle(self, times: int = 2) -> None:
         for _ in range(times):

@@ -53,8 +53,9 @@ def test_right_pin_opens_without_freezing(desk: Desk) -> None:
     opened: list[bool] = []
     presenter.opened = lambda: opened.append(True)
     assert presenter.view.state == "locked" and presenter.view.pin.title == "Locked. Enter PIN."
-    typed(presenter, PIN)
-    assert presenter.view.pin.busy and desk.workspace.locked and not presenter.view.pin.can_type
+    with desk.held():
+        typed(presenter, PIN)
+        assert presenter.view.pin.busy and desk.workspace.locked and not presenter.view.pin.can_type
     desk.settle()
     assert not desk.workspace.locked and presenter.view.state == "open" and opened == [True]
     assert presenter.view.pin.typed == 0
@@ -133,9 +134,10 @@ def test_first_start_asks_twice(desk: Desk) -> None:
     assert presenter.view.setup.step == "repeat"
     typed(presenter, OTHER_PIN)
     assert presenter.view.setup.step == "create" and presenter.view.setup.message == tr("lock.not_the_same")
-    typed(presenter, PIN)
-    typed(presenter, PIN)
-    assert presenter.view.setup.pin.busy
+    with desk.held():
+        typed(presenter, PIN)
+        typed(presenter, PIN)
+        assert presenter.view.setup.pin.busy
     desk.settle()
     assert not desk.workspace.locked and presenter.view.setup is None
 
