@@ -43,12 +43,14 @@ def model_card(
 ) -> bytes:
     """The content of model_card.md, UTF-8.
 
-    base_model: {source, digest, license}; adapter: {digest, license?} or None; target: the resolved target;
-    budgets: the profile's, None where there is no limit.
+    base_model: {source, digest, license}; adapter: {digest, license?} or None, of an unmerged one {merged: false, rank,
+    file, file_bytes} too; target: the resolved target; budgets: the profile's, None where there is no limit.
     """
+    merged = adapter is None or adapter.get("merged", True)
     adapter_rows = (
         [
-            ("Adapter (LoRA, merged)", f"`{adapter['digest']}`"),
+            (f"Adapter (LoRA, {'merged' if merged else 'unmerged'})", f"`{adapter['digest']}`"),
+            *([] if merged else [("Adapter file", _adapter_file(adapter))]),
             ("Adapter licence", adapter.get("license") or "not stated"),
         ]
         if adapter
@@ -91,6 +93,11 @@ def model_card(
         "",
     ]
     return "\n".join(lines).encode("utf-8")
+
+
+def _adapter_file(adapter: Mapping[str, Any]) -> str:
+    size = f"{adapter['file_bytes'] / 1e6:.1f} MB"
+    return f"`{adapter['file']}`, rank {adapter['rank']}, {size}; the weights beside it are the base's own"
 
 
 def _architecture(decoder: DecoderConfig) -> str:

@@ -66,6 +66,8 @@ def summary_lines(result: BuildResult, place: Path) -> list[str]:
     bundle, fidelity = result.bundle, result.fidelity
     size = sum(entry.size_bytes for entry in bundle.manifest.files)
     kept = bundle.manifest.quantisation.get("int8_layers")
+    facts = bundle.manifest.adapter or {}
+    adapter = f"unmerged, rank {facts['rank']}, {facts['file_bytes'] / 1e6:.1f} MB" if "file_bytes" in facts else ""
     peak = max(int(stage.get("peak_rss_bytes", 0)) for stage in result.stages)
     lines = [
         f"bundle      {place}  ({size / 1e6:.1f} MB)",
@@ -75,6 +77,7 @@ def summary_lines(result: BuildResult, place: Path) -> list[str]:
         f"weights     {bundle.manifest.quantisation['scheme']}"
         + (f", int8 kept in layers {kept}" if kept else "")
         + f", rounding {bundle.manifest.quantisation['rounding']}",
+        *([f"adapter     {adapter}"] if adapter else []),
         f"build peak  {peak / 1e6:.0f} MB resident",
     ]
     if bundle.manifest.runtime.get("run_on_build_host") is False:

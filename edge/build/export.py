@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.build.graph import WEIGHTS_FILE, ExportPlan, build_graph, matrix_name, save_graph
+from edge.build.lora import Dtype, FactorSource, write_adapter
 from edge.build.quantise import QuantFormat, QuantisedRows, quantise_rtn
 from edge.build.reference import MATRICES, WeightSource, head_name, matrix_parts, rotary_tables
 from edge.build.weights_file import StoredTensor, WeightsFile
@@ -81,11 +82,14 @@ def export_native(
     folder: Path,
     *,
     rounded: Rounded | None = None,
+    adapter: FactorSource | None = None,
+    factor_dtype: Dtype | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write model.onnx and model.weights into `folder`.
+    """Write model.onnx and model.weights into `folder`, and adapter.weights for an adapter that stays unmerged.
 
-    rounded: gives a calibrated matrix ready made, or None to round to nearest here.
+    rounded: gives a calibrated matrix ready made, or None to round to nearest here. adapter: its factors,
+    stored as factor_dtype (default: float16); `source` is then the base alone.
     """
     config = source.config
     with WeightsFile(folder / WEIGHTS_FILE) as file:
@@ -102,7 +106,8 @@ def export_native(
         if not config.tie_embeddings:
             writer.matrix("head", ("lm_head.weight",), plan.head_format)
         tensors = file.tensors
-    model = build_graph(config, plan, tensors)
+    factors = write_adapter(adapter, factor_dtype or np.dtype(np.float16), folder) if adapter is not None else None
+    model = build_graph(config, plan, tensors, factors)
     save_graph(model, folder)
 
 

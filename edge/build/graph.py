@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.build.graph_builder import ADAPTER_FILE, MICROSOFT, WEIGHTS_FILE, GraphBuilder
 from edge.build.quantise import QuantFormat
 from edge.build.weights_file import StoredTensor
 from edge.specs.decoder import DecoderConfig
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 else:
     from edge.build.onnx_library import onnx_ir as ir
 
-MICROSOFT = "com.microsoft"
+__all__ = ["ADAPTER_FILE", "MICROSOFT", "MODEL_FILE", "OPSETS", "WEIGHTS_FILE"]
+__all__ += ["ExportPlan", "build_graph", "matrix_name", "save_graph"]
+
 OPSETS = {"": 21, MICROSOFT: 1}
 MODEL_FILE = "model.onnx"
-WEIGHTS_FILE = "model.weights"
 IR_VERSION = 10
 
 Formats = Mapping[str, QuantFormat | None]
@@ -51,129 +53,6 @@ class ExportPlan:
     accuracy_level: int = 4
 
 
-class GraphBuilder:
-    """Collects nodes and initializers; every name is fixed, so the file is the same bytes each time."""
-
-    def __init__(self, tensors: Mapping[str, StoredTensor], accuracy_level: int) -> None:
-        self.tensors = tensors
-        self.accuracy_level = accuracy_level
-        self.nodes: list[ir.Node] = []
-        self.initializers: dict[str, ir.Value] = {}
-
-    def weight(self, name: str) -> ir.Value:
-        """The initializer that lies in the weights file under `name`."""
-        if name not in self.initializers:
-            stored = self.tensors[name]
-            tensor = ir.ExternalTensor(
-                location=WEIGHTS_FILE,
-                offset=stored.offset_bytes,
-                length=stored.size_bytes,
-                dtype=ir.DataType.from_numpy(stored.dtype),
-                shape=ir.Shape(stored.shape),
-                name=name,
-            )
-            self.initializers[name] = ir.Value(
-                name=name,
-                const_value=tensor,
-                shape=ir.Shape(stored.shape),
-                type=ir.TensorType(ir.DataType.from_numpy(stored.dtype)),
-            )
-        return self.initializers[name]
-
-    def constant(self, name: str, values: list[int]) -> ir.Value:
-        """A small int64 initializer inside the graph file."""
-        if name not in self.initializers:
-            tensor = ir.tensor(values, dtype=ir.DataType.INT64, name=name)
-            self.initializers[name] = ir.Value(
-                name=name,
-                const_value=tensor,
-                shape=ir.Shape([len(values)]),
-                type=ir.TensorType(ir.DataType.INT64),
-            )
-        return self.initializers[name]
-
-    def node(
-        self,
-        op: str,
-        name: str,
-        inputs: list[ir.Value | None],
-        outputs: list[str],
-        attributes: Mapping[str, int | float | str] | None = None,
-        domain: str = "",
-    ) -> list[ir.Value]:
-        """Append a node; an empty output name is an output that nobody reads."""
-        attrs = [ir.convenience.convert_attribute(key, value) for key, value in (attributes or {}).items()]
-        node = ir.Node(domain, op, inputs, attributes=attrs, num_outputs=len(outputs), name=name)
-        for value, output in zip(node.outputs, outputs, strict=True):
-            value.name = output
-        self.nodes.append(node)
-        return list(node.outputs)
-
-    def linear(
-        self,
-        name: str,
-        inputs: ir.Value,
-        rows: int,
-        cols: int,
-        format: QuantFormat | None,
-        bias: bool = False,
-    ) -> ir.Value:
-        """inputs [..., cols] @ weight [rows, cols] transposed."""
-        if format is None:
-            (output,) = self.node(
-                "FusedMatMul",
-                name,
-                [inputs, self.weight(name)],
-                [f"{name}.out"],
-                {"transA": 0, "transB": 1, "alpha": 1.0},
-                MICROSOFT,
-            )
-        else:
-            operands: list[ir.Value | None] = [inputs, self.weight(name), self.weight(f"{name}.scales")]
-            if not format.symmetric:
-                operands.append(self.weight(f"{name}.zero_points"))
-            (output,) = self.node(
-                "MatMulNBits",
-                name,
-                operands,
-                [f"{name}.out"],
-                {
-                    "K": cols,
-                    "N": rows,
-                    "bits": format.bits,
-                    "block_size": format.block_size,
-                    "accuracy_level": self.accuracy_level,
-                },
-                MICROSOFT,
-            )
-        if bias:
-            (output,) = self.node("Add", f"{name}.add_bias", [output, self.weight(f"{name}.bias")], [f"{name}.biased"])
-        return output
-
-    def skip_norm(self, name: str, hidden: ir.Value, delta: ir.Value, epsilon: float) -> tuple[ir.Value, ir.Value]:
-        """(norm(hidden + delta), hidden + delta)."""
-        outputs = self.node(
-            "SkipSimplifiedLayerNormalization",
-            name,
-            [hidden, delta, self.weight(name)],
-            [f"{name}.normed", "", "", f"{name}.sum"],
-            {"epsilon": epsilon},
-            MICROSOFT,
-        )
-        return outputs[0], outputs[3]
-
-    def norm(self, name: str, inputs: ir.Value, epsilon: float, output: str = "") -> ir.Value:
-        """RMS norm over the last axis."""
-        (normed,) = self.node(
-            "SimplifiedLayerNormalization",
-            output or name,
-            [inputs, self.weight(name)],
-            [f"{output or name}.normed"],
-            {"epsilon": epsilon, "axis": -1, "stash_type": 1},
-        )
-        return normed
-
-
 def matrix_name(layer: int, matrix: str) -> str:
     """Name of a matrix in the graph and in the weights file."""
     return f"layers.{layer}.{matrix}"
@@ -183,10 +62,15 @@ def _value(name: str, dtype: ir.DataType, shape: tuple[int | str, ...]) -> ir.Va
     return ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape))
 
 
-def build_graph(config: DecoderConfig, plan: ExportPlan, tensors: Mapping[str, StoredTensor]) -> ir.Model:
-    """The whole decoder. tensors: what the weights file holds."""
+def build_graph(
+    config: DecoderConfig,
+    plan: ExportPlan,
+    tensors: Mapping[str, StoredTensor],
+    adapter: Mapping[str, StoredTensor] | None = None,
+) -> ir.Model:
+    """The whole decoder. tensors: what the weights file holds; adapter: what that of an unmerged adapter holds."""
     formats, head_format = plan.formats, plan.head_format
-    builder = GraphBuilder(tensors, plan.accuracy_level)
+    builder = GraphBuilder(tensors, plan.accuracy_level, adapter or {})
     input_ids = _value("input_ids", ir.DataType.INT64, (1, "n"))
     seqlens_k = _value("seqlens_k", ir.DataType.INT32, (1,))
     total = _value("total_sequence_length", ir.DataType.INT32, ())
@@ -374,6 +258,7 @@ def _feed_forward(
         [f"{prefix}.gate", f"{prefix}.up"],
         {"axis": -1},
     )
+    gate, up = builder.adapted(f"{prefix}.gate", normed, gate), builder.adapted(f"{prefix}.up", normed, up)
     (activated,) = builder.node(
         "QuickGelu", f"{prefix}.silu", [gate], [f"{prefix}.activated"], {"alpha": 1.0}, MICROSOFT
     )

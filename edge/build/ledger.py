@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edge.build import sizes
+from edge.build.lora import AdapterShape
 from edge.build.sizes import FLOAT_BYTES, Storage, WeightBytes
 from edge.specs.decoder import DecoderConfig
 from edge.specs.profile import Profile
@@ -53,9 +54,17 @@ class LedgerItem:
 
 
 def memory_ledger(
-    profile: Profile, target: Target, config: DecoderConfig, low: Storage, high: Storage
+    profile: Profile,
+    target: Target,
+    config: DecoderConfig,
+    low: Storage,
+    high: Storage,
+    adapter: AdapterShape | None = None,
 ) -> tuple[LedgerItem, ...]:
-    """All that the process holds at a full context, for the smallest and the largest storage of the weights."""
+    """All that the process holds at a full context, for the smallest and the largest storage of the weights.
+
+    adapter: one that stays unmerged; without one the ledger has no line for it.
+    """
     context = profile.context_tokens
     weights = [(sizes.model_bytes(config, storage, context), storage) for storage in (low, high)]
     element = KV_ELEMENT_BYTES[profile.backend]
@@ -97,6 +106,7 @@ def memory_ledger(
             "scales, float32, and zero points" if mlc else "packed scales and block sums, float32",
             scales,
         ),
+        *([] if adapter is None else [fixed("adapter", FLOAT_BYTES * adapter.values, _adapter_note(adapter))]),
         fixed("kv_cache", cache, f"{context} tokens in {KV_DTYPE[element]}{window}"),
         fixed("activations", activation_bytes(config, chunk), f"a prefill chunk of {chunk} tokens, and logits"),
         fixed("runtime", runtime, _runtime_note(profile, target)),
@@ -112,6 +122,10 @@ def memory_ledger(
             reclaimable=True,
         ),
     )
+
+
+def _adapter_note(adapter: AdapterShape) -> str:
+    return f"unmerged, rank {adapter.rank_text}, float32 of a file of {adapter.file_bytes / 1e6:.1f} MB"
 
 
 def _runtime_note(profile: Profile, target: Target) -> str:

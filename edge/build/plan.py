@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.build import sizes
+from edge.build.checkpoint.adapter import factor_shapes
 from edge.build.ledger import (
     KV_DTYPE,
     KV_ELEMENT_BYTES,
@@ -22,10 +23,11 @@ from edge.build.ledger import (
     memory_ledger,
     peak_rss_bytes,
 )
+from edge.build.lora import AdapterShape, adapter_shape, factor_dtype
 from edge.build.sizes import FLOAT_BITS, Storage
 from edge.errors import SpecError
 from edge.specs.decoder import NATIVE_FAMILIES, DecoderConfig
-from edge.specs.profile import Profile, load_profile, load_profile_target
+from edge.specs.profile import Profile, load_profile, load_profile_target, locate
 from edge.specs.target import Target
 
 PROMPT_TOKENS = 512  # of the TTFT figure
@@ -99,9 +101,10 @@ class Plan:
 
 
 def plan_file(profile_path: Path) -> Plan:
-    """Plan the profile at `profile_path` from its inline architecture.
+    """Plan the profile at `profile_path` from its inline architecture, and from the shapes of an unmerged adapter.
 
-    Errors: SpecError when the profile or its target is wrong, or gives no architecture.
+    Errors: SpecError when the profile or its target is wrong, or gives no architecture; SourceError for a broken
+    adapter.
     """
     profile = load_profile(profile_path)
     target = load_profile_target(profile_path, profile)
@@ -112,7 +115,11 @@ def plan_file(profile_path: Path) -> Plan:
             where=str(profile_path),
             mend="copy the keys of the model's config.json there",
         )
-    return plan(profile, target, config)
+    adapter = None
+    if profile.adapter is not None and not profile.adapter.merged:
+        shapes = factor_shapes(locate(profile_path, profile.adapter.path))
+        adapter = adapter_shape(config, shapes, factor_dtype(profile.quantisation.scheme))
+    return plan(profile, target, config, adapter=adapter)
 
 
 def storage_range(
@@ -136,12 +143,23 @@ def storage_range(
     return lowest, highest
 
 
-def plan(profile: Profile, target: Target, config: DecoderConfig, *, int8_layers: Sequence[int] | None = None) -> Plan:
-    """Plan `profile` on `target` for a model of shape `config`. int8_layers: what a mixed build has chosen."""
+def plan(
+    profile: Profile,
+    target: Target,
+    config: DecoderConfig,
+    *,
+    int8_layers: Sequence[int] | None = None,
+    adapter: AdapterShape | None = None,
+) -> Plan:
+    """Plan `profile` on `target` for a model of shape `config`.
+
+    int8_layers: what a mixed build has chosen. adapter: one that stays unmerged.
+    """
     low, high = storage_range(profile, config, int8_layers)
-    ledger = memory_ledger(profile, target, config, low, high)
+    ledger = memory_ledger(profile, target, config, low, high, adapter)
     held = [item for item in ledger if not item.reclaimable]
-    low_read, read = (_token_read_bytes(profile, config, storage) for storage in (low, high))
+    factors = sizes.FLOAT_BYTES * adapter.values if adapter else 0
+    low_read, read = (_token_read_bytes(profile, config, storage) + factors for storage in (low, high))
     bandwidth = target.memory_bandwidth_bytes_per_s
     prompt = min(PROMPT_TOKENS, profile.context_tokens)
     expected_ms, bound_ms = _ttft_ms(profile, target, config, low, prompt)
@@ -166,8 +184,8 @@ def plan(profile: Profile, target: Target, config: DecoderConfig, *, int8_layers
         load_pages_bytes=load_pages_bytes(target, config, high),
         download_bytes=profile.model.download_bytes or sizes.checkpoint_bytes(config),
         download_note=_download_note(profile, config),
-        disk_bytes=_disk_bytes(profile, config, high),
-        low_disk_bytes=_disk_bytes(profile, config, low),
+        disk_bytes=_disk_bytes(profile, config, high) + (adapter.file_bytes if adapter else 0),
+        low_disk_bytes=_disk_bytes(profile, config, low) + (adapter.file_bytes if adapter else 0),
         kv_dtype=KV_DTYPE[KV_ELEMENT_BYTES[profile.backend]],
         token_read_bytes=read,
         low_token_read_bytes=low_read,

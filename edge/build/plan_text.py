@@ -10,6 +10,7 @@ from edge.build.plan import Plan
 LABELS = {
     "weights": "Weights",
     "scales": "Scales",
+    "adapter": "Adapter",
     "kv_cache": "KV cache",
     "activations": "Activations",
     "runtime": "Runtime",

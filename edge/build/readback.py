@@ -1,7 +1,8 @@
 """What was built, read back from the files of the bundle.
 
-The formats, offsets and codes come from model.onnx and model.weights alone, so golden expectations and the
-blame for a lost fidelity speak of the artefact, not of what the exporter believed it wrote.
+The formats, offsets and codes come from model.onnx and the weights files alone, so golden expectations and the
+blame for a lost fidelity speak of the artefact, not of what the exporter believed it wrote. With an unmerged adapter
+a matrix is what base and adapter are together.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edge.build.graph import MODEL_FILE, WEIGHTS_FILE, matrix_name
+from edge.build import exact
+from edge.build.graph import MODEL_FILE, matrix_name
+from edge.build.graph_builder import adapted_parts, factor_names
 from edge.build.quantise import QuantFormat, QuantisedRows, unpack_nibbles
 from edge.build.reference import HEAD_ROWS, MATRICES, LayerWeights
 from edge.errors import SourceError
@@ -33,8 +36,6 @@ class BuiltModel:
     def __init__(self, folder: Path, config: DecoderConfig) -> None:
         self.config = config
         self._model = ir.load(folder / MODEL_FILE)
-        self._descriptor = os.open(folder / WEIGHTS_FILE, os.O_RDONLY)
-        self._size = os.fstat(self._descriptor).st_size
         self._formats: dict[str, QuantFormat] = {}
         self._tensors: dict[str, ir.ExternalTensor] = {}
         for name, value in self._model.graph.initializers.items():
@@ -48,12 +49,18 @@ class BuiltModel:
                     block_size=attributes["block_size"].as_int(),
                     symmetric=f"{node.name}.zero_points" not in self._tensors,
                 )
+        # Location as the graph names it -> open file and its size.
+        self._files: dict[str, tuple[int, int]] = {}
+        for location in sorted({str(tensor.location) for tensor in self._tensors.values()}):
+            descriptor = os.open(folder / location, os.O_RDONLY)
+            self._files[location] = descriptor, os.fstat(descriptor).st_size
 
     def __enter__(self) -> BuiltModel:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        os.close(self._descriptor)
+        for descriptor, _size in self._files.values():
+            os.close(descriptor)
 
     def format(self, name: str) -> QuantFormat | None:
         """Format of a graph matrix; None is float32."""
@@ -67,17 +74,41 @@ class BuiltModel:
         dtype = tensor.dtype.numpy()
         row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
         size, offset = (stop - start) * row_bytes, int(tensor.offset or 0) + start * row_bytes
-        data = os.pread(self._descriptor, size, offset) if offset + size <= self._size else b""
+        descriptor, file_size = self._files[str(tensor.location)]
+        data = os.pread(descriptor, size, offset) if offset + size <= file_size else b""
         if len(data) != size:
-            raise SourceError(f"tensor '{name}' is cut short", where=WEIGHTS_FILE, mend="build again")
+            raise SourceError(f"tensor '{name}' is cut short", where=str(tensor.location), mend="build again")
         return np.frombuffer(data, dtype=dtype).reshape([stop - start, *shape[1:]])
 
+    def factors(self, name: str) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]] | None:
+        """(A [rank, columns], B [rows, rank]) as they lie in an unmerged adapter's file; None without one."""
+        shared, spread = factor_names(name)
+        return (self.rows(shared), self.rows(spread)) if shared in self._tensors else None
+
     def matrix(self, name: str, cols: int, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float32]:
-        """Dequantised rows of a graph matrix: [rows, cols] float32."""
+        """Dequantised rows of a graph matrix, with its adapter's change: [rows, cols] float32."""
+        values = self._base(name, cols, start, stop)
+        first = 0  # of the part's rows in the matrix
+        for part in adapted_parts(name):
+            factors = self.factors(part)
+            if factors is None:
+                first += self.config.intermediate_size  # only gate and up are parts of a whole
+                continue
+            a, b = (np.asarray(factor, dtype=np.float32) for factor in factors)
+            low, high = max(first, start), min(first + len(b), start + len(values))
+            if low < high:
+                # As the merge does it (checkpoint/adapter.py): an exact product, rounded once.
+                change = exact.matmul(b[low - first : high - first], np.ascontiguousarray(a.T))
+                values[low - start : high - start] = change + values[low - start : high - start]
+            first += len(b)
+        return values
+
+    def _base(self, name: str, cols: int, start: int, stop: int | None) -> npt.NDArray[np.float32]:
+        """The same without an adapter."""
         format = self._formats.get(name)
         stored = self.rows(name, start, stop)
         if format is None:
-            return np.asarray(stored, dtype=np.float32)
+            return np.array(stored, dtype=np.float32)
         codes = np.asarray(stored, dtype=np.uint8)
         if format.bits == 4:
             codes = unpack_nibbles(codes)

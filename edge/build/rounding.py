@@ -43,7 +43,7 @@ def stage_round(build: Build) -> dict[str, Any]:
     formats = [build.format(4), build.format(8)] if quantisation.scheme == "mixed" else [build.format(4)]
     build.rounded_key = {
         "version": ROUNDING_VERSION,
-        "model": build.checkpoint.digest,
+        "model": build.rounding_source.digest,
         "tokens": hashlib.sha256(repr(build.calibration.sequences).encode()).hexdigest(),
         "gptq": gptq,
         "formats": [[item.bits, item.block_size, item.symmetric] for item in formats],
@@ -56,7 +56,7 @@ def stage_round(build: Build) -> dict[str, Any]:
 
         def fill(folder: Path) -> dict[str, Any]:
             store = RoundedStore(folder)
-            costs = calibrate(build.checkpoint, sequences, formats, store, gptq=gptq, progress=build.progress)
+            costs = calibrate(build.rounding_source, sequences, formats, store, gptq=gptq, progress=build.progress)
             (folder / "costs.json").write_text(json.dumps([vars(cost) for cost in costs]))
             return build.rounded_key
 
@@ -112,7 +112,8 @@ def _kl_measure(build: Build) -> Callable[[frozenset[int]], float]:
     store = build.rounded
     if store is None:
         raise ValueError("choose needs a calibrated rounding")
-    reference = Reference(build.checkpoint, _choice_sequences(build))
+    source = build.rounding_source
+    reference = Reference(source, _choice_sequences(build))
     source_states = reference.run()
     low, high = build.format(4), build.format(8)
     steps = 0
@@ -123,15 +124,15 @@ def _kl_measure(build: Build) -> Callable[[frozenset[int]], float]:
         build.progress("choose", steps, 6)
         names = {matrix_name(layer, matrix) for layer in raised for matrix in MATRICES}
         hidden = reference.run(
-            lambda layer: stored_layer(build.checkpoint, store, lambda name: high if name in names else low, layer)
+            lambda layer: stored_layer(source, store, lambda name: high if name in names else low, layer)
         )
         total = 0.0
         for start in range(0, len(hidden), SCORE_TOKENS):
             # The source's logits are computed again each time: kept, they would be the build's largest matrix.
             rows = slice(start, start + SCORE_TOKENS)
             both = log_softmax(reference.logits(np.concatenate([source_states[rows], hidden[rows]])))
-            source, mixed = np.split(both, 2)
-            total += float((np.exp(source) * (source - mixed)).sum())
+            ours, mixed = np.split(both, 2)
+            total += float((np.exp(ours) * (ours - mixed)).sum())
         # Six digits: log's last bits may differ between hosts, the comparison with the budget may not.
         return round(total / len(hidden), 6)
 

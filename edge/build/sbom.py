@@ -95,8 +95,9 @@ def build_sbom(
 ) -> bytes:
     """The content of sbom.cdx.json, canonical JSON.
 
-    name: of the bundle. base_model: {source, digest, license, name?}; adapter: {digest, license?, name?} or None,
-    digests as hex sha256. tokenizer_files: {path: hex sha256}. Errors: MissingToolError without the build extra.
+    name: of the bundle. base_model: {source, digest, license, name?}; adapter: {digest, license?, name?,
+    merged?, file?} or None, digests as hex sha256. tokenizer_files: {path: hex sha256}.
+    Errors: MissingToolError without the build extra.
     """
     try:
         from cyclonedx.model.bom import Bom
@@ -149,6 +150,9 @@ def _model(ref: str, facts: Mapping[str, Any]) -> Component:
     model.licenses.add(_cyclonedx_license(str(facts.get("license") or UNKNOWN_LICENSE)))
     if facts.get("source"):
         model.properties.add(Property(name="edge:source", value=str(facts["source"])))
+    if not facts.get("merged", True):
+        model.properties.add(Property(name="edge:merged", value="false"))
+        model.properties.add(Property(name="edge:file", value=str(facts["file"])))
     return model
 
 

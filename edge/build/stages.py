@@ -21,7 +21,8 @@ from edge.build.clinical_suite import force_source
 from edge.build.export import check_native, export_native
 from edge.build.fidelity import GREEDY_NEW_TOKENS, fidelity_failures, gate_fidelity, measure_fidelity, worst_matrices
 from edge.build.golden import golden_sequences, make_golden
-from edge.build.graph import ExportPlan, matrix_name
+from edge.build.graph import ADAPTER_FILE, ExportPlan, matrix_name
+from edge.build.lora import check_adapter
 from edge.build.plan import gigabytes, plan
 from edge.build.quantise import QuantFormat, QuantisedRows
 from edge.build.readback import BuiltModel
@@ -48,11 +49,12 @@ def stage_sources(build: Build) -> dict[str, Any]:
     checkpoint = open_checkpoint(profile.model, build.cache, base_folder=build.profile_path.parent)
     if profile.adapter is not None:
         folder = locate(build.profile_path, profile.adapter.path)
-        checkpoint = with_adapter(checkpoint, folder, profile.adapter.sha256)
+        merged = checkpoint = with_adapter(checkpoint, folder, profile.adapter.sha256)
         build.adapter_digest = profile.adapter.sha256
+        build.unmerged = None if profile.adapter.merged else merged
     build.checkpoint = checkpoint
     check_native(checkpoint.config, checkpoint, profile.model.source)
-    build.plan = plan(profile, build.target, checkpoint.config)
+    build.plan = plan(profile, build.target, checkpoint.config, adapter=build.adapter_shape)
     if not build.plan.fits:
         raise ResourceError(build.plan.reason, where=str(build.profile_path), mend="choose a smaller model or context")
     free = shutil.disk_usage(build.folder).free
@@ -85,7 +87,7 @@ def stage_tokenizer(build: Build) -> dict[str, Any]:
 
 
 def stage_export(build: Build) -> dict[str, Any]:
-    """Write model.onnx and model.weights, tensor by tensor."""
+    """Write model.onnx and model.weights, tensor by tensor, and read the file of an unmerged adapter back."""
     folder = build.export_folder
     folder.mkdir()
     config, quantisation = build.config, build.profile.quantisation
@@ -105,8 +107,21 @@ def stage_export(build: Build) -> dict[str, Any]:
         name = matrix_name(layer, matrix)
         return store.load(name, format) if store.path(name, format).exists() else None
 
-    export_native(build.checkpoint, export_plan, folder, rounded=ready, progress=build.progress)
-    return {"bytes": sum(path.stat().st_size for path in folder.iterdir())}
+    export_native(
+        build.rounding_source,
+        export_plan,
+        folder,
+        rounded=ready,
+        adapter=build.unmerged,
+        factor_dtype=build.factor_dtype,
+        progress=build.progress,
+    )
+    made: dict[str, Any] = {"bytes": sum(path.stat().st_size for path in folder.iterdir())}
+    if build.unmerged is not None:
+        with BuiltModel(folder, config) as built:
+            made["factors_read_back"] = check_adapter(build.unmerged, built, build.factor_dtype)
+        made["adapter_bytes"] = (folder / ADAPTER_FILE).stat().st_size
+    return made
 
 
 def stage_golden(build: Build) -> dict[str, Any]:
@@ -133,9 +148,9 @@ def stage_describe(build: Build) -> dict[str, Any]:
         for file, data in sorted(files.items()):
             (tasks / file).write_bytes(data)
     layers = list(build.int8_layers) if profile.quantisation.scheme == "mixed" else None
-    predicted = plan(profile, build.target, checkpoint.config, int8_layers=layers)
+    predicted = plan(profile, build.target, checkpoint.config, int8_layers=layers, adapter=build.adapter_shape)
     base = {"source": profile.resolved()["model"]["source"], "digest": checkpoint.digest, "license": checkpoint.license}
-    adapter = {"digest": build.adapter_digest} if build.adapter_digest else None
+    adapter = _adapter_facts(build)
     quantisation = profile.quantisation.model_dump(mode="json", exclude={"calibration"}) | {
         "int8_layers": layers,
         "calibration_digest": build.calibration.digest if build.calibration else None,
@@ -174,6 +189,18 @@ def stage_describe(build: Build) -> dict[str, Any]:
     (build.folder / "sbom.cdx.json").write_bytes(sbom)
     (build.folder / "model_card.md").write_bytes(_card(build, quantisation))
     return {"tasks": list(profile.tasks)}
+
+
+def _adapter_facts(build: Build) -> dict[str, Any] | None:
+    """What the manifest says of the adapter; of a merged one there is no more to say than which it was."""
+    if not build.adapter_digest:
+        return None
+    facts: dict[str, Any] = {"digest": build.adapter_digest}
+    shape = build.adapter_shape
+    if shape is not None:
+        size = (build.export_folder / ADAPTER_FILE).stat().st_size
+        facts |= {"merged": False, "rank": shape.rank_text, "file": f"model/{ADAPTER_FILE}", "file_bytes": size}
+    return facts
 
 
 def _card(build: Build, quantisation: dict[str, Any]) -> bytes:

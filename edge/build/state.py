@@ -9,7 +9,8 @@ from typing import Any
 
 from edge.build.cache import Cache
 from edge.build.calibrate import LayerCost, RoundedStore
-from edge.build.checkpoint import Checkpoint
+from edge.build.checkpoint import Checkpoint, MergedCheckpoint
+from edge.build.lora import AdapterShape, Dtype, adapter_shape, factor_dtype
 from edge.build.plan import Plan
 from edge.build.quantise import QuantFormat
 from edge.build.texts import TextSample
@@ -39,7 +40,10 @@ class Build:
     gate: bool = True
     # Where calibrated roundings are kept; None: with the sources.
     rounding_cache: Cache | None = None
+    # What the build is held to: with an adapter, base and adapter together.
     checkpoint: Checkpoint = field(init=False)
+    # The same as open files, where the adapter is to stay beside its base.
+    unmerged: MergedCheckpoint | None = None
     adapter_digest: str | None = None
     tokenizer: ChatTokenizer = field(init=False)
     rounded: RoundedStore | None = None
@@ -73,6 +77,23 @@ class Build:
         from edge.runtime.onnx_engine import native_engine
 
         return native_engine()(self.folder / "model", context_tokens=context_tokens)
+
+    @property
+    def rounding_source(self) -> Checkpoint:
+        """The weights that are rounded: those of the base alone where the adapter stays unmerged."""
+        return self.checkpoint if self.unmerged is None else self.unmerged.base
+
+    @property
+    def factor_dtype(self) -> Dtype:
+        """How the factors of an unmerged adapter are stored."""
+        return factor_dtype(self.profile.quantisation.scheme)
+
+    @property
+    def adapter_shape(self) -> AdapterShape | None:
+        """Of an unmerged adapter."""
+        if self.unmerged is None:
+            return None
+        return adapter_shape(self.config, self.unmerged.shapes, self.factor_dtype)
 
     @property
     def config(self) -> DecoderConfig:

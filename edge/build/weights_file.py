@@ -1,7 +1,7 @@
-"""The one weights file of a bundle, written tensor by tensor.
+"""A weights file of a bundle, written tensor by tensor.
 
-Tensors are aligned to 4096 bytes, so that a runtime can map them; the padding is zeros, so that two builds
-give the same file. A tensor may be appended in row chunks, which bounds memory by the chunk.
+Tensors are aligned (to 4096 bytes if nothing else is said), so that a runtime can map them; the padding is zeros, so
+that two builds give the same file. A tensor may be appended in row chunks, which bounds memory by the chunk.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ class StoredTensor:
 class WeightsFile:
     """Append-only writer; `tensors` lists what was written, in order."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, alignment_bytes: int = ALIGNMENT_BYTES) -> None:
         self.path = path
+        self._alignment_bytes = alignment_bytes
         self.tensors: dict[str, StoredTensor] = {}
         self._position = 0
         try:
@@ -70,7 +71,7 @@ class WeightsFile:
         chunks: Iterable[npt.NDArray[np.generic]],
     ) -> StoredTensor:
         """Write a tensor whose row chunks come one after another."""
-        padding = -self._position % ALIGNMENT_BYTES
+        padding = -self._position % self._alignment_bytes
         size = 0
         try:
             self._file.write(bytes(padding))

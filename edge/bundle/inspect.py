@@ -28,7 +28,7 @@ def summary(bundle: OpenBundle, *, files: bool = False) -> str:
     total = sum(entry.size_bytes for entry in manifest.files)
     base, quantisation = manifest.base_model, manifest.quantisation
     checked = "checked" if bundle.files_checked else "NOT checked"
-    adapter = manifest.adapter["digest"][:16] if manifest.adapter else "none"
+    adapter = _adapter(manifest.adapter) if manifest.adapter else "none"
     rows = [
         ("bundle", manifest.name),
         ("bundle digest", bundle.bundle_digest),
@@ -67,6 +67,15 @@ def summary_json(bundle: OpenBundle) -> dict[str, Any]:
         "attestations": [item.to_json() for item in bundle.attestations],
         "untrusted_attestations": list(bundle.untrusted_attestations),
     }
+
+
+def _adapter(facts: dict[str, Any]) -> str:
+    """The digest's first digits, and what an unmerged adapter says of itself."""
+    digest = str(facts["digest"])[:16]
+    if facts.get("merged", True):
+        return digest
+    size = facts.get("file_bytes", 0)
+    return f"{digest}, unmerged, rank {facts.get('rank')}, {facts.get('file')} ({format_bytes(size)})"
 
 
 def _pairs(value: dict[str, Any]) -> str:

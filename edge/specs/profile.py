@@ -149,10 +149,15 @@ def _check_shape(config: DecoderConfig) -> None:
 
 
 class AdapterSpec(Spec):
-    """A LoRA adapter folder in PEFT's layout, relative to the profile. sha256: of its content."""
+    """A LoRA adapter folder in PEFT's layout, relative to the profile. sha256: of its content.
+
+    merged: into the weights before they are rounded; false keeps it in a small file of its own, beside weights that do
+    not change with it (backend onnx, export native).
+    """
 
     path: Text
     sha256: str
+    merged: bool = True
 
     _sha256 = field_validator("sha256")(_checked_sha256)
 
@@ -228,6 +233,11 @@ class Profile(Spec):
             raise fault("engine", f"is only for backend mlc, not {self.backend}; write null")
         if self.accelerator is not None and (self.backend != "mlc" or self.engine == "mlc_llm"):
             raise fault("accelerator", "is only for backend mlc with engine tvm; write null")
+        if self.adapter is not None and not self.adapter.merged:
+            if self.backend != "onnx":
+                raise fault("adapter.merged", f"false is only for backend onnx, not {self.backend}; write true")
+            if self.export != "native":
+                raise fault("adapter.merged", f"false is only for export native, not {self.export}; write true")
         if len(set(self.tasks)) != len(self.tasks):
             raise fault("tasks", "a task is listed twice")
         clinical = self.budgets.clinical
@@ -262,6 +272,8 @@ class Profile(Spec):
         ):
             if holder is not None:
                 holder[key] = _portable(holder[key])
+        if self.adapter is not None and self.adapter.merged:
+            del value["adapter"]["merged"]  # as it was before there was a choice: bundles keep their digests
         return value
 
 

@@ -21,7 +21,8 @@ from edge.build.quantise import QuantFormat, QuantisedRows
 from edge.build.readback import BuiltModel
 from edge.build.reference import Reference
 from edge.files import sha256_file
-from tests.tiny import CONFIGS, tiny_ids, tiny_source
+from tests.build.test_lora import lora
+from tests.tiny import CONFIGS, export, tiny_ids, tiny_source
 
 
 def digest(*arrays: np.ndarray) -> str:
@@ -86,6 +87,11 @@ def main() -> None:
         found |= {name: sha256_file(folder / name) for name in ("model.onnx", "model.weights")}
         with BuiltModel(folder, source.config) as built:
             golden = make_golden(source, built, [("a", sequences[0], 30), ("b", sequences[1], 10)])
+        beside = lora(CONFIGS["llama3-rope"])
+        folder = export(Path(place) / "beside", beside.base, low, head=high, adapter=beside)
+        found |= {f"beside {path.name}": sha256_file(path) for path in sorted(folder.iterdir())}
+        with BuiltModel(folder, beside.config) as built:
+            found["beside, read back"] = digest(*(built.matrix_of(1, matrix) for matrix in ("qkv", "gate_up")))
         found["golden"] = hashlib.sha256(b"".join(golden[name] for name in sorted(golden))).hexdigest()
     json.dump(found, sys.stdout)
 

@@ -72,3 +72,19 @@ def test_text_of_a_profile_stays_text() -> None:
     assert "\n## Approved" not in text
     assert "\n| Base model | other" not in text
     assert text.count("| Base model |") == 1
+
+
+def test_an_adapter_beside_its_base() -> None:
+    """If not: a reader cannot see which file is the fine-tune, and that the other one is the base's own."""
+    facts = {
+        "digest": "b" * 64,
+        "merged": False,
+        "rank": "16",
+        "file": "model/adapter.weights",
+        "file_bytes": 11_612_160,
+    }
+    text = card(adapter=facts)
+    assert "| Adapter (LoRA, unmerged) | `" + "b" * 64 in text
+    assert "`model/adapter.weights`, rank 16, 11.6 MB; the weights beside it are the base's own" in text
+    assert "Adapter file" not in card(adapter={"digest": "b" * 64})
+    assert "Adapter (LoRA, merged)" in card(adapter={"digest": "b" * 64})

@@ -232,3 +232,18 @@ def test_larger_blocks_have_fewer_scales(name: str, blocks: tuple[int, int]) -> 
     """Law: the scales item falls as blocks grow."""
     small, large = (planned(name, quantisation={"block_size": block}) for block in sorted(blocks))
     assert large.item("scales").size_bytes <= small.item("scales").size_bytes
+
+
+def test_an_adapter_beside_its_base_has_a_line() -> None:
+    """Its factors are memory, disk and bytes to read for each token; without one the ledger has no such line."""
+    beside, merged = (
+        plan_file(ROOT / "profiles" / f"{name}.yaml") for name in ("reference-notes-adapter", "reference-notes")
+    )
+    item = beside.item("adapter")
+    # 4,884,480 numbers of the adapter and 921,600 zeros beside the diagonal of q, k and v, float32 at run time.
+    assert item.size_bytes == item.low_bytes == 4 * (4_884_480 + 921_600)
+    assert item.note == "unmerged, rank 16, float32 of a file of 11.6 MB"
+    assert beside.needed_bytes - merged.needed_bytes == item.size_bytes
+    assert beside.token_read_bytes - merged.token_read_bytes == item.size_bytes
+    assert beside.disk_bytes - merged.disk_bytes == 11_612_160
+    assert "adapter" not in {line.name for line in merged.ledger}

@@ -112,3 +112,14 @@ def test_missing_library() -> None:
     with pytest.raises(MissingToolError, match="'no-such-library' is not installed") as caught:
         installed_library("no-such-library")
     assert "\n" not in str(caught.value)
+
+
+def test_an_adapter_beside_its_base() -> None:
+    """If not: who looks for the fine-tune among the files does not find it."""
+    value = json.loads(sbom(adapter=ADAPTER | {"merged": False, "file": "model/adapter.weights"}))
+    part = next(part for part in value["components"] if part["bom-ref"] == "adapter")
+    assert {item["name"]: item["value"] for item in part["properties"]} == {
+        "edge:merged": "false",
+        "edge:file": "model/adapter.weights",
+    }
+    assert all("properties" not in part for part in json.loads(sbom())["components"] if part["bom-ref"] == "adapter")

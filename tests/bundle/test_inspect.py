@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import bundle_dummies
+
 from edge.bundle.attestation import Check, new_attestation, write_attestation
 from edge.bundle.inspect import format_bytes, summary, summary_json
 from edge.bundle.open import open_bundle
@@ -47,6 +49,19 @@ def test_summary(bundle: Path, trust: Trust, key: SigningKey, device_key: Signin
     assert "verified on pi" in text
     assert "failed at an unknown time" in text
     assert "run 2, 1 checks: ttft_ms" in text
+
+
+def test_an_adapter_beside_its_base_is_shown(tmp_path: Path, trust: Trust, key: SigningKey) -> None:
+    """If not: nobody sees that this bundle takes a small update, nor which file it is in."""
+    facts = {"digest": "c" * 64, "merged": False, "rank": "16", "file": "model/adapter.weights", "file_bytes": 11 << 20}
+    for name, adapter, words in (
+        ("beside", facts, f"{'c' * 16}, unmerged, rank 16, model/adapter.weights (11.0 MiB)\n"),
+        ("merged", {"digest": "c" * 64}, f"{'c' * 16}\n"),
+        ("none", None, "none\n"),
+    ):
+        bundle_dummies.build(tmp_path / name, key, adapter=adapter)
+        row = next(line for line in summary(open_bundle(tmp_path / name, trust)).splitlines(True) if "adapter " in line)
+        assert row.split(maxsplit=1)[1] == words
 
 
 def test_json(finished: Path, trust: Trust) -> None:

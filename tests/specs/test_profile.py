@@ -236,3 +236,32 @@ def test_any_valid_profile_round_trips(
         "symmetric": symmetric,
     }
     assert Profile.from_resolved(value).resolved() == value
+
+
+SHA = "  sha256: c7147a4dcf2c6225af776453864fd3f4527ffd4458e1b7e929c83b30a8492527\n"
+
+
+def test_an_adapter_is_merged_unless_said(tmp_path: Path) -> None:
+    """Bundles built before there was a choice keep their digest: the manifest says nothing of the default."""
+    plain = load_profile(REFERENCE)
+    assert plain.adapter is not None and plain.adapter.merged
+    assert set(plain.resolved()["adapter"]) == {"path", "sha256"}
+    assert load_profile(changed(tmp_path, (SHA, SHA + "  merged: true\n"))).resolved() == plain.resolved()
+    beside = load_profile(changed(tmp_path, (SHA, SHA + "  merged: false\n")))
+    assert beside.resolved()["adapter"]["merged"] is False
+    assert Profile.from_resolved(beside.resolved()) == beside
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("backend: onnx", "backend: mlc", "only for backend onnx, not mlc"),
+        ("backend: onnx", "backend: mlc\nengine: mlc_llm", "only for backend onnx, not mlc"),
+        ("export: native", "export: optimum", "only for export native, not optimum"),
+    ],
+)
+def test_an_adapter_beside_its_base_needs_the_native_graph(tmp_path: Path, old: str, new: str, words: str) -> None:
+    """Another route would leave the adapter out, and the bundle would write as the base does."""
+    said = refusal(changed(tmp_path, (SHA, SHA + "  merged: false\n"), (old, new)))
+    assert "adapter.merged" in said
+    assert words in said

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge.build.cache import Cache
-from edge.build.checkpoint.adapter import adapter_digest, with_adapter
+from edge.build.checkpoint.adapter import MergedCheckpoint, adapter_digest, factor_shapes, with_adapter
 from edge.build.checkpoint.base import Checkpoint, ModelSpec, SpecialTokens
 from edge.build.checkpoint.gguf_file import open_gguf
 from edge.build.checkpoint.hub import open_hub
@@ -20,9 +20,11 @@ from edge.errors import SourceError
 __all__ = [
     "SOURCES",
     "Checkpoint",
+    "MergedCheckpoint",
     "ModelSpec",
     "SpecialTokens",
     "adapter_digest",
+    "factor_shapes",
     "folder_digest",
     "open_checkpoint",
     "with_adapter",

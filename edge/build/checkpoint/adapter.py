@@ -81,6 +81,9 @@ class Update:
     scale: float
 
 
+FactorShape = tuple[int, int, int]  # rank, rows, columns
+
+
 class MergedCheckpoint:
     """A checkpoint with an adapter on top; see base.Checkpoint. Closing it closes the base too."""
 
@@ -136,6 +139,30 @@ class MergedCheckpoint:
             rows[...] = merged
         return result
 
+    @property
+    def base(self) -> Checkpoint:
+        """The checkpoint without the adapter; closed with this one."""
+        return self._base
+
+    @property
+    def shapes(self) -> dict[str, FactorShape]:
+        """Of each changed tensor's factors."""
+        return {
+            name: (update.a.shape[0], update.b.shape[0], update.a.shape[1]) for name, update in self._updates.items()
+        }
+
+    def factors(self, name: str) -> tuple[Float32, Float32] | None:
+        """(A [rank, columns], B [rows, rank] with the scale in it) of a changed tensor, None of another.
+
+        Errors: SourceError if the file ends early or a value is not finite.
+        """
+        update = self._updates.get(name)
+        if update is None:
+            return None
+        a = self._file.read(update.name_a, update.a, 0, None)
+        b = self._file.read(update.name_b, update.b, 0, None)
+        return a, (b * np.float64(update.scale)).astype(np.float32)
+
     def tokenizer_files(self) -> dict[str, bytes]:
         return self._base.tokenizer_files()
 
@@ -164,6 +191,26 @@ def adapter_digest(folder: Path) -> str:
             mend="save it with safe_serialization=True",
         )
     return content_digest(folder, [CONFIG_FILE, WEIGHTS_FILE])
+
+
+def factor_shapes(folder: Path) -> dict[str, FactorShape]:
+    """Of every changed tensor, as the adapter's file states them; no base is needed, and nothing is compared with one.
+
+    Errors: SourceError if the file is missing or broken, or holds no factors.
+    """
+    file = RowFile(folder / WEIGHTS_FILE)
+    try:
+        stored = read_header(file)
+    finally:
+        file.close()
+    found: dict[str, FactorShape] = {}
+    for name, a in stored.items():
+        b = stored.get(name.removesuffix(PART_A) + PART_B)
+        if name.startswith(NAME_PREFIX) and name.endswith(PART_A) and b is not None:
+            found[name.removeprefix(NAME_PREFIX).removesuffix(PART_A) + ".weight"] = a.shape[0], b.shape[0], a.shape[1]
+    if not found:
+        raise SourceError("holds no LoRA factors", where=str(file.path), mend=FETCH_AGAIN)
+    return found
 
 
 def _check_settings(settings: Mapping[str, Any], where: str) -> None:

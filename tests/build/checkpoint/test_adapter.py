@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from edge.build.checkpoint import Checkpoint, adapter_digest, with_adapter
+from edge.build.checkpoint import Checkpoint, MergedCheckpoint, adapter_digest, factor_shapes, with_adapter
 from edge.build.checkpoint.gguf_file import GgufCheckpoint
 from edge.build.checkpoint.huggingface import FolderCheckpoint
 from edge.errors import SourceError
@@ -66,7 +66,7 @@ def base(tiny, tmp_path: Path) -> FolderCheckpoint:
     return FolderCheckpoint(tmp_path / "base", digest="1" * 64, license_id="Apache-2.0")
 
 
-def merge(base: Checkpoint, folder: Path) -> Checkpoint:
+def merge(base: Checkpoint, folder: Path) -> MergedCheckpoint:
     return with_adapter(base, folder, adapter_digest(folder))
 
 
@@ -261,3 +261,36 @@ def test_pin_and_damage(tiny, tmp_path: Path, base) -> None:
     with pytest.raises(SourceError) as caught:
         merge(base, tmp_path / "a")
     tiny.line(caught.value, "pickle")
+
+
+@pytest.mark.parametrize(("changes", "scale"), [({}, 4.0), ({"lora_alpha": 1.5}, 1.5 / 4)])
+def test_factors_hold_the_scale(tmp_path: Path, base, changes: dict[str, Any], scale: float) -> None:
+    """An adapter beside its base must count as much as a merged one."""
+    tensors = write_adapter(tmp_path / "a", **changes)
+    merged = merge(base, tmp_path / "a")
+    module = "model.layers.1.mlp.down_proj"
+    factors = merged.factors(module + ".weight")
+    assert factors is not None
+    a, b = factors
+    np.testing.assert_array_equal(a, tensors[factor_names(module)[0]])
+    np.testing.assert_allclose(b, tensors[factor_names(module)[1]] * scale, rtol=1e-6)
+    assert (a.dtype, b.dtype) == (np.float32, np.float32)
+    np.testing.assert_allclose(merged.base.read(module + ".weight") + b @ a, merged.read(module + ".weight"), atol=1e-4)
+    assert merged.factors("model.layers.0.self_attn.k_proj.weight") is None
+
+
+def test_shapes_without_a_base(tmp_path: Path, base) -> None:
+    """`edge plan` has no weights: the adapter's file alone must tell as much as the whole does."""
+    write_adapter(
+        tmp_path / "a", ranks={"model.layers.0.self_attn.q_proj": 2}, rank_pattern={"layers.0.self_attn.q_proj": 2}
+    )
+    shapes = factor_shapes(tmp_path / "a")
+    assert shapes == merge(base, tmp_path / "a").shapes
+    assert shapes["model.layers.0.self_attn.q_proj.weight"] == (2, 64, 64)
+    assert shapes["model.layers.1.mlp.down_proj.weight"] == (RANK, 64, 96)
+    save_file({"model.x": np.zeros((2, 2), np.float32)}, tmp_path / "a" / "adapter_model.safetensors")
+    with pytest.raises(SourceError, match="holds no LoRA factors"):
+        factor_shapes(tmp_path / "a")
+    (tmp_path / "a" / "adapter_model.safetensors").unlink()
+    with pytest.raises(SourceError, match="is missing"):
+        factor_shapes(tmp_path / "a")
