@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,5 +70,6 @@ def app_command(
             fullscreen=fullscreen,
             keyboard=fullscreen if keyboard is None else keyboard,
             speech_model=speech_model,
+            slots=Path(slots) if (slots := os.environ.get("EDGE_SLOTS")) else None,
         )
     )

@@ -20,12 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.app.background import Worker
-from edge.app.engine.multiplex import engines_for, routes
+from edge.app.engine.multiplex import engines_for, places_for
 from edge.app.presenters.errors import words
-from edge.app.update_lock import FileUpdateLock
 from edge.app.vault.disk import no_core_dumps
 from edge.app.vault.protocol import Vault
 from edge.app.workspace import Services, Workspace
+from edge.bundle.update_lock import FileUpdateLock, lock_folder
 from edge.errors import EdgeError, InputError, MissingToolError, ResourceError
 
 DEFAULT_SIZE = (1280, 800)
@@ -36,7 +36,10 @@ _LOCAL_DISPLAY = re.compile(r"(?:unix)?:([0-9]+)(?:\.[0-9]+)?")
 
 @dataclass(frozen=True)
 class AppOptions:
-    """density: pixels per dp, panel dots per inch / 160. keyboard: letters on the screen. speech_model: a folder."""
+    """density: pixels per dp, panel dots per inch / 160. keyboard: letters on the screen. speech_model: a folder.
+
+    slots: where builds are installed, None where the named bundles are all there is.
+    """
 
     bundles: tuple[Path, ...] = ()
     data: Path | None = None
@@ -46,6 +49,7 @@ class AppOptions:
     fullscreen: bool = False
     keyboard: bool = False
     speech_model: Path | None = None
+    slots: Path | None = None
 
 
 def data_folder(given: Path | None) -> Path:
@@ -117,16 +121,18 @@ def make_workspace(options: AppOptions) -> Workspace:
         from edge.app.speech.pipe import speech_factory
 
         speech = speech_factory(options.speech_model)
+    places = places_for(options.bundles, options.slots)
     services = Services(
         vault=choose_vault(folder / "vault"),
         clock=utc_now,
         monotonic=time.monotonic,
         new_id=lambda: uuid.uuid4().hex,
-        engines=engines_for(options.bundles, results=folder / "results"),
-        profiles={task: bundle.name for task, bundle in routes(options.bundles).items()},
+        engines=engines_for(options.bundles, results=folder / "results", slots=options.slots),
+        profiles={task: place.shown for task, place in places.items()},
+        places={task: place.now for task, place in places.items()},
         speech=speech,
         background=Worker(),
-        update_lock=FileUpdateLock(folder),
+        update_lock=FileUpdateLock(lock_folder()),
         data_folder=folder,
     )
     return Workspace(services)

@@ -5,7 +5,8 @@ Rules
 - A result enters only when its run is the one that was started last, its encounter is the one that is open and is not
   signed, it was not stopped, and the model's answers could be read. A stale one is dropped without a trace.
 - What a note was drafted from and what a differential ranked are kept by digest, so that a screen can say "stale".
-- While an encounter is open, an engine that comes back with another behaviour digest is not used.
+- While an encounter is open, an engine that comes back with another behaviour digest is not used. Between two, an
+  engine whose build an installer exchanged is started anew (`follow_builds`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.app.engine.client import EngineClient
@@ -78,6 +80,9 @@ class Runs:
         self._engines: Mapping[str, EngineClient] = desk.services.engines
         self._views: dict[int, EngineView] = {id(client): IDLE for client in self._engines.values()}
         self._pinned: dict[int, str] = {}
+        self._opened: dict[int, Path | None] = {}  # where the build lay that an engine was started with
+        self._set_aside: tuple[EngineClient, ...] = ()
+        self._seen_exchanging = False
         self._case: CaseText | None = None
         self._source = ""
         self._unreadable = False
@@ -170,6 +175,42 @@ class Runs:
         if (client := self._engines.get(task)) is not None:
             self._launch(client)
             self._desk.changed()
+
+    def follow_builds(self) -> None:
+        """Between two visits: an engine whose build was exchanged is started anew, with the one that is in force now.
+
+        While an installer tests a build the engines are ended: two models may be more than this device's memory.
+        """
+        if self._desk.encounter is not None or self.streaming is not None:
+            return
+        exchanging, seen = self._desk.services.update_lock.exchanging, self._seen_exchanging
+        self._seen_exchanging = exchanging
+        if exchanging and not seen:
+            return  # seen once it may be an agent that only looked
+        moved = tuple(
+            client
+            for client in self.clients()
+            if client.alive and (exchanging or self._place(client) != self._opened.get(id(client)))
+        )
+        for client in moved:
+            self._end(client)
+        self._set_aside += moved
+        if not exchanging:
+            waiting, self._set_aside = self._set_aside, ()
+            for client in waiting:
+                self._launch(client)
+            moved = waiting
+        if moved:
+            self._desk.changed()
+
+    def _end(self, client: EngineClient) -> None:
+        client.kill()
+        self._advance(client, Shut())
+
+    def _place(self, client: EngineClient) -> Path | None:
+        task = next(name for name, one in self._engines.items() if one is client)
+        place = self._desk.services.places.get(task)
+        return place() if place is not None else None
 
     def encounter_opened(self) -> None:
         """Pin the builds that are loaded: the clinician must not get another one in the middle."""
@@ -329,6 +370,7 @@ class Runs:
         if not client.alive:
             if self._views[id(client)].alive:
                 self._advance(client, Shut())
+            self._opened[id(client)] = self._place(client)  # before the start, which looks for itself
             client.start()
             task = next(name for name, one in self._engines.items() if one is client)
             self._advance(client, Launch(self._desk.services.profiles.get(task, "")))

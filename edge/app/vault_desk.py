@@ -15,8 +15,8 @@ from edge.app.engine.client import EngineClient
 from edge.app.i18n import translator
 from edge.app.presenters.base import Observable
 from edge.app.settings import Settings
-from edge.app.update_lock import NO_LOCK, UpdateLock
 from edge.app.vault.protocol import LockedError, OpenVault, Vault, VaultState
+from edge.bundle.update_lock import NO_LOCK, UpdateLock
 from edge.clinical.encounter.summary import Summary
 from edge.errors import EdgeError, ResourceError
 
@@ -32,6 +32,7 @@ class Services:
     """What the desk works with; all of it is injected, so that tests hold the clock and the engines.
 
     engines: task -> client; two tasks may share one. profiles: task -> the name to show where its model is missing.
+    places: task -> where its build lies now; a task without one has a build that is never exchanged.
     background: the thread that the vault is used from. data_folder: where patients' data lies, to tell its disk.
     """
 
@@ -41,6 +42,7 @@ class Services:
     new_id: Callable[[], str]
     engines: Mapping[str, EngineClient] = field(default_factory=dict)
     profiles: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, Callable[[], Path]] = field(default_factory=dict)
     speech: Callable[[], SpeechClient] | None = None
     background: Worker = field(default_factory=Worker)
     update_lock: UpdateLock = NO_LOCK

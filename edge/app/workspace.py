@@ -5,7 +5,7 @@ Rules
   red-flag rules, marks it dirty. What is dirty is on disk within a second, written by a thread of its own.
 - Locking saves, cancels what is being written, and lets go of every word of a patient. Unlocking opens what was open.
 - While an encounter is open its builds are pinned: an engine that comes back with another behaviour digest is refused,
-  and the update lock (edge.app.update_lock) keeps an installer from swapping the bundle.
+  and the update lock (edge.bundle.update_lock) keeps an installer from swapping the bundle.
 - Results are applied by edge.app.runs only when their run and their encounter are still the ones that are open.
 """
 
@@ -32,6 +32,7 @@ from edge.errors import EdgeError, InputError
 
 AUTOSAVE_AFTER_S = 0.4
 WRITING_LOCK_S = 600
+FOLLOW_EVERY_S = 1.0
 READINGS_KEPT = 300  # ten minutes at one reading every two seconds
 
 
@@ -52,6 +53,7 @@ class Workspace(VaultDesk):
         self._dirty_since: float | None = None
         self._stored: tuple[str, int] = ("", -1)  # id and revision that are on disk
         self._saving = False
+        self._followed_s = services.monotonic()
 
     def entered(self) -> None:
         """Open what was open when the screen locked; what could not be saved then is still there."""
@@ -159,6 +161,7 @@ class Workspace(VaultDesk):
 
     def _adopt(self, encounter: Encounter) -> None:
         self.services.update_lock.acquire()
+        self.runs.follow_builds()  # with the lock held nothing is exchanged any more until the visit is closed
         self.encounter = encounter
         self._stored = (encounter.id, encounter.revision)
         self._history = History(encounter)
@@ -354,6 +357,7 @@ class Workspace(VaultDesk):
         """Once a frame: what engines and threads have said, autosave, auto-lock. Never waits."""
         self.services.background.poll()
         self.runs.poll()
+        self._follow_builds()
         if self.locked:
             return
         self._autosave()
@@ -362,6 +366,13 @@ class Workspace(VaultDesk):
         limit_s = max(self.settings.autolock_s, WRITING_LOCK_S) if self.runs.streaming else self.settings.autolock_s
         if idle_s >= limit_s:
             self.lock()
+
+    def _follow_builds(self) -> None:
+        """Once a second, between two visits."""
+        now_s = self.services.monotonic()
+        if self.encounter is None and abs(now_s - self._followed_s) >= FOLLOW_EVERY_S:
+            self._followed_s = now_s
+            self.runs.follow_builds()
 
     def quit(self) -> None:
         """The app ends: save, lock, end the engines."""

@@ -86,7 +86,7 @@ def pack(folder: Path, tar_path: Path) -> None:
                     info.mode = 0o644
                     tar.addfile(info, file)
         output.flush()
-        with _Tar(Path(output.name)) as written:
+        with TarReader(Path(output.name)) as written:
             written.check_all(manifest)
 
 
@@ -97,7 +97,7 @@ def unpack(tar_path: Path, cache: Path) -> Path:
     Errors: BundleError when the .tar is cut short, changed, or holds anything but a bundle's files;
     ResourceError when the cache cannot be written.
     """
-    with _Tar(tar_path) as tar:
+    with TarReader(tar_path) as tar:
         return tar.unpack(cache)
 
 
@@ -105,7 +105,7 @@ def open_tar(
     tar_path: Path, trust: Trust, *, check_files: bool, device: DeviceFacts | None, cache: Path | None
 ) -> OpenBundle:
     """As open_bundle, for a .tar. Nothing is unpacked from a .tar whose signature is not trusted."""
-    with _Tar(tar_path) as tar:
+    with TarReader(tar_path) as tar:
         manifest, _ = check_head(*tar.head(), trust, device=device, where=str(tar_path))
         attestations = tar.attestations(manifest)
         for name, data in attestations.items():
@@ -135,7 +135,7 @@ def open_tar(
         ) from error
 
 
-class _Tar:
+class TarReader:
     """An open .tar whose structure was checked: safe members, each once, whole."""
 
     def __init__(self, path: Path) -> None:
@@ -147,10 +147,14 @@ class _Tar:
             self._file.close()
             raise
 
-    def __enter__(self) -> _Tar:
+    def __enter__(self) -> TarReader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def _broken(self, what: str) -> BundleError:
@@ -204,10 +208,14 @@ class _Tar:
             raise self._broken(f"holds {name[:80]!r} of more than {limit_bytes} bytes")
         return b"".join(self._pieces(member))
 
-    def _pieces(self, member: _Member) -> Iterator[bytes]:
-        left = member.size_bytes
+    def pieces_from(self, path: str, offset: int) -> Iterator[bytes]:
+        """The content of a member from a place in it on; nothing is compared with the manifest."""
+        return self._pieces(self.members[path], offset)
+
+    def _pieces(self, member: _Member, skip: int = 0) -> Iterator[bytes]:
+        left = member.size_bytes - skip
         try:
-            self._file.seek(member.offset)
+            self._file.seek(member.offset + skip)
             while left:
                 piece = self._file.read(min(left, CHUNK_BYTES))
                 if not piece:

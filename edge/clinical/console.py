@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edge.bundle.install.in_force import in_force
 from edge.bundle.keys import KeyStore
 from edge.bundle.open import OpenBundle, open_bundle
 from edge.clinical.note import LABEL, decode_transcript, note_prompt, read_task
@@ -48,7 +49,7 @@ def run_command(
         raise InputError(f"the task '{task}' needs a file", mend="give a transcript, or - for standard input")
     transcript = decode_transcript(_read(file), str(file)) if file is not None else ""
     device = local_facts()
-    bundle = open_bundle(place, KeyStore().trust_store(), device=device)
+    bundle = open_bundle(in_force(place), KeyStore().trust_store(), device=device)
     for line in check_verified(bundle, device.device_class, force=force):
         say(line)
     with Session(bundle, threads=threads, prefix_cache=PrefixCache()) as session:

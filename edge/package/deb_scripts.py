@@ -27,19 +27,26 @@ BUILD_COMMANDS = ("build", "rebuild", "plan", "adapt", "evaluate", "package")
 
 _HEAD = "#!/bin/sh\nset -e\n"
 _VISIT = f"""
-# Runs a command while no visit can be opened: the app holds the lock for as long as one is open.
+# Runs a command while no visit can be opened: the app holds the lock for as long as one is open, and an install of a
+# model holds it from its switch to its end. An app of a package before this one holds it beside the visits.
 while_no_visit() {{
-    lock={HOME}/bedside/encounter-open.lock
+    old={HOME}/bedside/encounter-open.lock
+    if [ -f "$old" ] && [ ! -L "$old" ]; then
+        flock --nonblock --exclusive "$old" true || visit_open
+    fi
+    lock={HOME}/encounter-open.lock
     if [ ! -f "$lock" ] || [ -L "$lock" ]; then
         "$@"
         return
     fi
     status=0
     flock --nonblock --exclusive --conflict-exit-code 77 "$lock" "$@" || status=$?
-    if [ "$status" -eq 77 ]; then
-        echo "{PACKAGE}: a visit is open in the app on this device; finish it and run this again. Nothing changed." >&2
-        exit 1
-    fi
+    [ "$status" -ne 77 ] || visit_open
+}}
+visit_open() {{
+    echo "{PACKAGE}: a visit is open in the app on this device, or a model is being installed; finish it and run" \\
+        "this again. Nothing changed." >&2
+    exit 1
 }}
 no_compiled_python() {{
     [ ! -d {SITE} ] || find {SITE} -depth -type d -name __pycache__ -exec rm -rf {{}} +
@@ -94,11 +101,16 @@ exec {device.interpreter} -m edge.cli "$@"
 
 
 def verify_new() -> str:
-    """The program of edge-verify.service: each bundle that has no result of this device yet is verified."""
+    """The program of edge-verify.service: an install that a power cut stopped is ended, and each bundle of the package
+    that has no result of this device yet is verified."""
     return f"""#!/bin/sh
 # Exit code: of the last bundle that did not pass, else 0.
 set -u
 status=0
+# First: a build that is switched to and not tested must not be what the app opens.
+if [ -d {HOME}/slots ]; then
+    /usr/bin/edge install resume --slots {HOME}/slots || status=$?
+fi
 for bundle in {KIT}/bundles/*/; do
     [ -f "${{bundle}}manifest.json" ] || continue # an older bundle, of which only the results are left
     for result in "${{bundle}}attestations/"*.json; do

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
+from edge.bundle.install.in_force import in_force
 from edge.bundle.keys import KeyStore
 from edge.bundle.open import OpenBundle, open_bundle
 from edge.errors import BundleError
@@ -79,7 +80,7 @@ class Session:
         """Open and check a bundle with this user's trusted keys. Errors: BundleError, UntrustedError."""
         from edge.device.facts import local_facts
 
-        bundle = open_bundle(path, KeyStore(home).trust_store(), device=local_facts())
+        bundle = open_bundle(in_force(Path(path)), KeyStore(home).trust_store(), device=local_facts())
         return Session(bundle, threads=threads, prefix_cache=prefix_cache)
 
     def __enter__(self) -> Session:

@@ -140,8 +140,8 @@ def test_a_kiosk(root: Root, tmp_path: Path) -> None:
     result.write_text("{}")
     (wants / "edge-verify.service").unlink()
 
-    assert root.run("touch", "/var/lib/edge/bedside/encounter-open.lock", user="edge").returncode == 0
-    with (root.path / "var/lib/edge/bedside/encounter-open.lock").open() as visit:
+    assert root.run("touch", "/var/lib/edge/encounter-open.lock", user="edge").returncode == 0
+    with (root.path / "var/lib/edge/encounter-open.lock").open() as visit:
         fcntl.flock(visit, fcntl.LOCK_SH)
         for done in (root.install(second, "--force-depends"), root.run("dpkg", "--remove", "edge-kit")):
             assert done.returncode != 0 and "a visit is open" in done.stderr
@@ -222,7 +222,7 @@ def check_running_upgrade(root: Root, run: Callable[..., subprocess.CompletedPro
         return run("systemctl", "show", "edge-bedside.service", "-p", "MainPID", "--value").stdout.strip()
 
     first = process()
-    lock = "/var/lib/edge/bedside/encounter-open.lock"
+    lock = "/var/lib/edge/encounter-open.lock"
     held = run("flock", "--shared", lock, "dpkg", "--install", f"/{path.name}")
     assert held.returncode != 0 and "a visit is open" in held.stderr
     assert process() == first != "0", "the app was stopped in the middle of a visit"

@@ -107,13 +107,32 @@ def test_verify_new(tmp_path: Path) -> None:
     assert told == [f"verify {tmp_path}/bundles/bad-2", f"verify {tmp_path}/bundles/fresh-3"]
 
 
+def test_an_install_that_was_cut_short_is_ended_first(tmp_path: Path) -> None:
+    """If not: the app opens a build that was switched to and never tested; or a board without slots fails at boot."""
+    home, kit = tmp_path / "home", tmp_path / "kit"
+    (kit / "bundles" / "fresh-1" / "attestations").mkdir(parents=True)
+    (kit / "bundles" / "fresh-1" / "manifest.json").write_text("{}")
+    edge = tmp_path / "edge"
+    edge.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/told\ncase "$1" in install) exit 8 ;; esac\n')
+    edge.chmod(0o755)
+    text = deb_scripts.verify_new().replace("/usr/bin/edge", str(edge))
+    text = text.replace(str(deb_scripts.KIT), str(kit)).replace(str(deb_scripts.HOME), str(home))
+    assert run(text).returncode == 0
+    (home / "slots").mkdir(parents=True)
+    assert run(text).returncode == 8
+    verify = f"verify {kit}/bundles/fresh-1"
+    assert (tmp_path / "told").read_text().splitlines() == [verify, f"install resume --slots {home}/slots", verify]
+
+
+@pytest.mark.parametrize("where", [".", "bedside"])
 @pytest.mark.parametrize(("held", "status"), [(False, 0), (True, 1)])
-def test_an_open_visit_holds_the_installer_off(tmp_path: Path, held: bool, status: int) -> None:
-    """If not: an upgrade exchanges the model in the middle of a visit."""
+def test_an_open_visit_holds_the_installer_off(tmp_path: Path, held: bool, status: int, where: str) -> None:
+    """If not: an upgrade exchanges the model in the middle of a visit, also one of the app of the package before, which
+    holds its lock beside the visits."""
     import fcntl
 
-    lock = tmp_path / "bedside" / "encounter-open.lock"
-    lock.parent.mkdir()
+    lock = tmp_path / where / "encounter-open.lock"
+    lock.parent.mkdir(exist_ok=True)
     lock.touch()
     text = deb_scripts.preinst().replace("/var/lib/edge", str(tmp_path)).replace("/run/", f"{tmp_path}/run/")
     with lock.open() as file:

@@ -24,11 +24,11 @@ from edge.app.engine.multiplex import TASKS
 from edge.app.engine.socket_client import SocketClient
 from edge.app.main import utc_now
 from edge.app.presenters.errors import words
-from edge.app.update_lock import FileUpdateLock
 from edge.app.vault.disk import no_core_dumps
 from edge.app.vault.rows import RowVault
 from edge.app.workspace import Services, Workspace
 from edge.bundle.keys import KeyStore
+from edge.bundle.update_lock import FileUpdateLock
 from edge.errors import EdgeError
 
 # Unpacking a large bundle happens while the client waits.

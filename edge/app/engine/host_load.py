@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.app.engine.messages import BundleFacts, Event, Loading, RefusalCode, Refused, Verified
+from edge.bundle.in_use import InUse, hold_open
 from edge.bundle.keys import KeyStore
 from edge.bundle.manifest import KNOWN_FEATURES, MANIFEST_NAME, SCHEMA_VERSION, SIGNATURE_NAME, Manifest
 from edge.bundle.open import MAX_SIGNATURE_BYTES, OpenBundle, check_device, open_bundle
@@ -53,6 +54,7 @@ class Loaded:
     facts: BundleFacts
     session: Session
     device: DeviceFacts
+    in_use: InUse  # as long as it is held, no installer fills this folder
 
 
 class Teller:
@@ -211,6 +213,7 @@ def load(place: Path, send: Send, *, root: Path = Path("/"), force: bool = False
     with Teller(send) as teller:
         device = local_facts(root)
         bundle, verified = open_checked(place, KeyStore(), device, force=force)
+        in_use = _hold(bundle.path)
         check_memory(bundle.manifest, device)
         total = sum(entry.size_bytes for entry in bundle.manifest.files)
         hash_s, load_s = total / HASH_BYTES_PER_S, total / LOAD_BYTES_PER_S + FIXED_S
@@ -223,7 +226,15 @@ def load(place: Path, send: Send, *, root: Path = Path("/"), force: bool = False
             session = open_session(bundle)
             warm(session, tasks_of(bundle.manifest))
         facts = facts_of(bundle, verified, teller.elapsed_s * 1000, session.engine.context_tokens)
-    return Loaded(bundle, facts, session, device)
+    return Loaded(bundle, facts, session, device, in_use)
+
+
+def _hold(folder: Path) -> InUse:
+    """Say that this process runs from a folder; its files are hashed after that. Errors: RefusedError."""
+    try:
+        return hold_open(folder)
+    except ResourceError as error:
+        raise RefusedError("mismatch", str(error)) from error
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edge.app.engine.bundle_place import BundlePlace
 from edge.app.engine.client import EngineClient
 from edge.app.engine.messages import NOTE
 from edge.app.engine.pipe import PipeClient, host_command
@@ -44,10 +45,10 @@ def _member(archive: tarfile.TarFile) -> bytes:
     return b""
 
 
-def routes(bundles: Sequence[Path]) -> dict[str, Path]:
-    """The bundle of each task that any of them can be asked for."""
+def routes(bundles: Sequence[Path], slots: Path | None = None) -> dict[str, Path]:
+    """The bundle, as it was named, of each task that any of them can be asked for. slots: as BundlePlace has it."""
     found: dict[str, Path] = {}
-    listed = [(bundle, listed_tasks(bundle)) for bundle in bundles]
+    listed = [(bundle, listed_tasks(BundlePlace(bundle, slots).now())) for bundle in bundles]
     for bundle, tasks in listed:
         for task in tasks:
             found.setdefault(task, bundle)
@@ -57,18 +58,28 @@ def routes(bundles: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
+def places_for(bundles: Sequence[Path], slots: Path | None = None) -> dict[str, BundlePlace]:
+    """Task -> where its build lies."""
+    return {task: BundlePlace(bundle, slots) for task, bundle in routes(bundles, slots).items()}
+
+
 def engines_for(
     bundles: Sequence[Path],
     *,
     results: Path | None = None,
     force: bool = False,
     make: Callable[[Path], EngineClient] | None = None,
+    slots: Path | None = None,
 ) -> dict[str, EngineClient]:
-    """Task -> client, none of them started; tasks of the same bundle share one. make: in place of a child process."""
+    """Task -> client, none of them started; tasks of the same bundle share one. make: in place of a child process.
+
+    Each start of a child opens the build that is in force then.
+    """
 
     def pipe(bundle: Path) -> EngineClient:
-        return PipeClient(host_command(bundle, results=results, force=force))
+        place = BundlePlace(bundle, slots)
+        return PipeClient(lambda: host_command(place.now(), results=results, force=force))
 
-    routed = routes(bundles)
+    routed = routes(bundles, slots)
     clients = {bundle: (make or pipe)(bundle) for bundle in dict.fromkeys(routed.values())}
     return {task: clients[bundle] for task, bundle in routed.items()}

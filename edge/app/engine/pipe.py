@@ -80,20 +80,20 @@ class PipeClient(LineClient):
 
     Parameters
     ----------
-    command: of the child, as host_command makes it.
+    command: of the child, as host_command makes it; a function is asked at each start.
     environment: of the child; None: this process's own.
     clock, stop_s: as LineClient.
     """
 
     def __init__(
         self,
-        command: Sequence[str],
+        command: Sequence[str] | Callable[[], Sequence[str]],
         *,
         environment: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         stop_s: float = STOP_S,
     ) -> None:
         def open_channel(_given_up: Callable[[], bool]) -> Channel:
-            return PipeChannel(command, environment)
+            return PipeChannel(command() if callable(command) else command, environment)
 
         super().__init__(open_channel, clock=clock, stop_s=stop_s)

@@ -111,6 +111,7 @@ StateDirectory=edge
 StateDirectoryMode=0700
 WorkingDirectory={DATA}
 Environment=EDGE_HOME={DATA}
+Environment=EDGE_SLOTS={DATA}/slots
 Environment=HOME={DATA}
 Environment=SDL_VIDEODRIVER=kmsdrm
 Environment=SDL_AUDIODRIVER=dummy

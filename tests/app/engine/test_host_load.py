@@ -14,6 +14,7 @@ from edge.app.engine import host_load
 from edge.app.engine.host_load import RefusedError, Teller, check_files, check_memory, load, open_checked
 from edge.app.engine.messages import Event, Loading, Refused
 from edge.bundle.attestation import Check, new_attestation, write_attestation
+from edge.bundle.in_use import StillUsedError, nobody_else
 from edge.bundle.keys import KeyStore
 from edge.bundle.open import open_bundle
 from edge.device.facts import DeviceFacts, local_facts
@@ -168,6 +169,26 @@ def test_load_tells_how_far_it_is(place: Path, store: KeyStore, monkeypatch: pyt
     """The first word comes at once."""
     said = loaded(place, store, monkeypatch, lambda _bundle: Warned())
     assert said[0] == Loading(0.0, None)
+
+
+def test_a_loaded_bundle_is_not_filled_beneath_it(
+    place: Path, store: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If not: an installer exchanges the files that the model is mapped from; or half a model is opened."""
+    monkeypatch.setenv("EDGE_HOME", str(store.home))
+    monkeypatch.setattr(host_load, "check_memory", lambda *_: None)
+    monkeypatch.setattr(host_load, "check_device", lambda *_: None)
+    monkeypatch.setattr(host_load, "warm", lambda *_: None)
+    monkeypatch.setattr(host_load, "open_session", lambda _: SimpleNamespace(engine=SimpleNamespace(context_tokens=64)))
+    with nobody_else(place), pytest.raises(RefusedError) as told:
+        load(place, lambda _: None)
+    assert "being installed" in told.value.event.message
+    loaded = load(place, lambda _: None)
+    with pytest.raises(StillUsedError), nobody_else(place):
+        pass
+    loaded.in_use.close()
+    with nobody_else(place):
+        pass
 
 
 @pytest.mark.parametrize(

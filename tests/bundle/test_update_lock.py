@@ -6,11 +6,12 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from edge.app.update_lock import LOCK_NAME, FileUpdateLock, swap_allowed
+from edge.bundle.update_lock import LOCK_NAME, NO_LOCK, FileUpdateLock, exclusive, lock_folder, swap_allowed
 from edge.errors import ResourceError
 
 
@@ -42,7 +43,7 @@ def test_an_installer_at_work_is_told_at_once(tmp_path: Path) -> None:
 def test_a_killed_app_lets_go(tmp_path: Path) -> None:
     """A lock that outlives its app would keep a device from updates for ever."""
     code = (
-        "import sys, time; from pathlib import Path; from edge.app.update_lock import FileUpdateLock\n"
+        "import sys, time; from pathlib import Path; from edge.bundle.update_lock import FileUpdateLock\n"
         "FileUpdateLock(Path(sys.argv[1])).acquire(); print('held', flush=True); time.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -58,3 +59,46 @@ def test_a_folder_that_cannot_be_written_holds_nothing(tmp_path: Path) -> None:
     place = tmp_path / "file"
     place.write_text("no folder")
     FileUpdateLock(place).acquire()
+
+
+def test_somebody_who_only_looks_holds_nobody_off(tmp_path: Path) -> None:
+    """An agent asks every few seconds: were its look taken for an install, a visit would not open now and then."""
+    lock = FileUpdateLock(tmp_path)
+    lock.acquire()
+    lock.release()
+    looks = threading.Event()
+
+    def look() -> None:
+        while not looks.wait(0.005):
+            swap_allowed(tmp_path)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        for _ in range(50):
+            lock.acquire()
+            lock.release()
+            with exclusive(tmp_path):
+                pass
+    finally:
+        looks.set()
+        thread.join()
+
+
+def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """If app and installer look in two places, neither sees the other; and it must not lie among patients' data."""
+    monkeypatch.setenv("EDGE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("EDGE_LOCK", raising=False)
+    assert lock_folder() == tmp_path / "home"
+    monkeypatch.setenv("EDGE_LOCK", str(tmp_path / "elsewhere"))
+    assert lock_folder() == tmp_path / "elsewhere"
+
+
+def test_whether_a_model_is_being_exchanged(tmp_path: Path) -> None:
+    """Without it the app keeps its model in memory beside the one that is tested."""
+    lock = FileUpdateLock(tmp_path)
+    assert not lock.exchanging and not NO_LOCK.exchanging
+    with exclusive(tmp_path):
+        assert lock.exchanging
+    lock.acquire()
+    assert not lock.exchanging

@@ -1,0 +1,53 @@
+"""What a bundle must be beside whole and signed: for this profile, for this device, with what it declares."""
+
+from __future__ import annotations
+
+from edge.bundle.install.outcome import WrongTargetError
+from edge.bundle.manifest import Manifest
+from edge.bundle.open import DeviceFacts, check_device
+from edge.errors import BundleError
+
+# What a declared feature promises to bring; a feature that this edge does not know was refused before.
+PROMISED = {
+    "chat-template-1": ("tokenizer/tokenizer.json", "tokenizer/chat_template.jinja"),
+    "golden-1": ("golden/cases.json",),
+}
+CLINICAL_GOLDEN = "golden/clinical.json"  # of tasks-2, where there are tasks
+
+
+def profile_of(manifest: Manifest) -> str:
+    """The profile whose slots a bundle belongs into."""
+    return str(manifest.profile.get("name", manifest.name))
+
+
+def check_profile(manifest: Manifest, profile: str, where: str) -> None:
+    """Errors: WrongTargetError for a bundle of another profile: the app would ask it for the wrong tasks."""
+    if profile_of(manifest) != profile:
+        raise WrongTargetError(
+            f"is a bundle of the profile '{profile_of(manifest)[:60]}', not of '{profile}'",
+            where=where,
+            mend="install it into its own slots",
+        )
+
+
+def check_target(manifest: Manifest, device: DeviceFacts | None, where: str) -> None:
+    """Errors: WrongTargetError for a bundle that was built for another device."""
+    if device is None:
+        return
+    try:
+        check_device(manifest, device, where)
+    except BundleError as error:
+        raise WrongTargetError(error.what, where=error.where, mend=error.mend) from error
+
+
+def check_features(manifest: Manifest, where: str) -> None:
+    """Every declared feature brings its files; a self-test could else pass by testing less. Errors: BundleError."""
+    paths = {entry.path for entry in manifest.files}
+    wanted = [path for feature in manifest.required_features for path in PROMISED.get(feature, ())]
+    if "tasks-2" in manifest.required_features and any(path.startswith("tasks/") for path in paths):
+        wanted.append(CLINICAL_GOLDEN)
+    for path in wanted:
+        if path not in paths:
+            raise BundleError(
+                f"declares what it does not bring ({path} is missing)", where=where, mend="build the bundle again"
+            )

@@ -1,0 +1,102 @@
+"""The installer's memory as a file's bytes and back: nothing is taken that the installer would not write itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from edge.bundle.canonical import HEX_DIGEST, SLUG, canonical_json
+from edge.bundle.install.rules import (
+    OUTCOMES,
+    PHASES,
+    REASONS,
+    SLOTS,
+    STATE_VERSION,
+    Build,
+    InstallOutcome,
+    Order,
+    State,
+)
+
+STATE_NAME = "state.json"
+MAX_STATE_BYTES = 64 << 10
+
+
+class BrokenStateError(ValueError):
+    """Not a state that this edge wrote, and not one of a newer edge."""
+
+
+class FutureStateError(Exception):
+    """A state of a newer edge; `version` is what it says."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(version)
+        self.version = version
+
+
+def to_bytes(state: State) -> bytes:
+    """Canonical JSON."""
+    return canonical_json(state.to_json(), STATE_NAME)
+
+
+def from_bytes(data: bytes) -> State:
+    """Inverse of to_bytes. Errors: FutureStateError, BrokenStateError."""
+    try:
+        value = json.loads(data)
+        version = value["version"]
+        if isinstance(version, int) and version > STATE_VERSION:
+            raise FutureStateError(version)
+        state = _state(value)
+        if to_bytes(state) != data or not _possible(state):
+            raise BrokenStateError
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise BrokenStateError from error
+    return state
+
+
+def _state(value: Mapping[str, Any]) -> State:
+    ending, last = value["ending"], value["last"]
+    return State(
+        phase=value["phase"],
+        slot=value["slot"],
+        build=_build(value["build"]),
+        previous=_build(value["previous"]),
+        order=None
+        if value["order"] is None
+        else Order(**(value["order"] | {"build": _build(value["order"]["build"])})),
+        tests=value["tests"],
+        moved_bytes=value["moved_bytes"],
+        kept_bytes=value["kept_bytes"],
+        spent_s=value["spent_s"],
+        ending=None if ending is None else (ending[0], ending[1]),
+        last=None if last is None else InstallOutcome(**last),
+    )
+
+
+def _build(value: Any) -> Build | None:
+    return None if value is None else Build(**value)
+
+
+def _order(value: Mapping[str, Any]) -> Order:
+    return Order(**(dict(value) | {"build": Build(**value["build"])}))
+
+
+def _possible(state: State) -> bool:
+    order = state.order
+    builds = [build for build in (state.build, state.previous, order.build if order else None) if build]
+    names = [build.release for build in builds] + ([order.rollout] if order else [])
+    counts = (state.tests, state.moved_bytes, state.kept_bytes)
+    works = state.phase == "idle" or (state.phase == "rolling_back" and state.ending is None)
+    return (
+        state.phase in PHASES
+        and state.slot in (*SLOTS, None)
+        and (state.slot is None) == (state.build is None)
+        and (order is not None or works)
+        and (order is None or (order.slot in SLOTS and order.slot != state.slot and order.reason in REASONS))
+        and all(HEX_DIGEST.fullmatch(build.digest) for build in builds)
+        and all(name is None or SLUG.fullmatch(name) for name in names)
+        and all(isinstance(count, int) and count >= 0 for count in counts)
+        and (state.ending is None or (state.ending[0] in OUTCOMES and state.ending[1] in REASONS))
+        and (state.last is None or (state.last.outcome in OUTCOMES and state.last.reason in REASONS))
+    )
