@@ -1,0 +1,1 @@
+"""The collector: takes what devices send, judges it, commits it, and only then acknowledges it."""

@@ -1,0 +1,1 @@
+"""The fleet's database: tables, migrations, and how it is opened."""

@@ -1,0 +1,1 @@
+"""The steps, found by their `revision` and `down_revision`."""
