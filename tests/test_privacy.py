@@ -33,6 +33,8 @@ ENTRIES = (
     "edge.build.stages",
     "edge.clinical.console",
     "edge.device.emulation.__main__",
+    "edge.fleet.agent.change",
+    "edge.fleet.agent.measure",
     "edge.runtime.onnx_engine",
     "edge.runtime.probe",
     "edge.runtime.session",

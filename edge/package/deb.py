@@ -168,7 +168,7 @@ def memory_max_bytes(target: Mapping[str, Any]) -> int:
 def _unit_entries(bundles: Sequence[OpenBundle], target: Mapping[str, Any]) -> Iterator[Entry]:
     memory = memory_max_bytes(target)
     yield _text(UNITS / systemd.VERIFY, systemd.verify_unit(memory))
-    yield _text(UNITS / systemd.AGENT, systemd.agent_unit())
+    yield _text(UNITS / systemd.AGENT, systemd.agent_unit(memory))
     yield _text(LIBRARY / "verify-new", deb_scripts.verify_new(), executable=True)
     yield _text(systemd.DEFAULTS, systemd.defaults_file())
     if not target.get("screen"):

@@ -2,7 +2,7 @@
 
 The kiosk's unit is the one of `edge app --kiosk-install`, with the package's paths. The device test runs before it, so
 that nothing draws while it measures, and once: a bundle with a result of this device is left alone. The agent's unit is
-brought for what comes later: it is not enabled, and without the agent's settings systemd does not start it.
+not enabled: it waits for the agent's settings and for this device's enrolment (docs/agent.md).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ AGENT_SETTINGS = PurePosixPath("/etc/edge-kit/agent.yaml")
 PROGRAM = PurePosixPath("/usr/bin/edge")
 LEAST_MEMORY_BYTES = 256 << 20
 VERIFY_TIMEOUT_S = 3600
+AGENT_RESTART_S = 60
 
 _RIGHTS = """
 # Rights
@@ -124,29 +125,44 @@ WantedBy=multi-user.target
 """
 
 
-def agent_unit() -> str:
-    """edge-agent.service: reaches the fleet's server, and sees no patient's data."""
-    return f"""# Of the package. Not enabled: it needs {AGENT_SETTINGS},
-# and an edge that has an agent, which this one is not.
+def agent_unit(memory_max_bytes: int | None = None) -> str:
+    """edge-agent.service: reaches the fleet's server, and sees no patient's data.
+
+    memory_max_bytes: of the agent with the benchmark that it starts, which holds the model. Errors: InputError.
+    """
+    return f"""# Of the package; docs/agent.md says what it does. Not enabled: it needs {AGENT_SETTINGS}
+# and an enrolment, then: systemctl enable --now {AGENT}
 [Unit]
-Description=edge agent: bundles and results between this device and its fleet
+Description=edge agent: benchmarks and builds between this device and its fleet
 Wants=network-online.target
-After=network-online.target
+After=network-online.target {VERIFY}
 ConditionPathExists={AGENT_SETTINGS}
+StartLimitIntervalSec=0
 
 [Service]
 Type=exec
 ExecStart={PROGRAM} agent --config {AGENT_SETTINGS}
-Restart=on-failure
-RestartSec=30
-MemoryMax=256M
+# It also ends where the device is not enrolled yet; then it looks again after a while.
+Restart=always
+RestartSec={AGENT_RESTART_S}
+TimeoutStopSec=20
+{_memory(memory_max_bytes)}
+# Who and where
 User={USER}
 Group={USER}
+SupplementaryGroups={" ".join(GROUPS)}
 WorkingDirectory={HOME}
 Environment=EDGE_HOME={HOME}
 Environment=HOME={HOME}
+
+# The broker and the places of updates are reached
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
-PrivateDevices=yes
+
+# No device but the Raspberry Pi's own sensors
+DevicePolicy=closed
+DeviceAllow=/dev/vcio rw
+
+# Files: keys, outbox, slots and results may be written
 {_PLACES}ReadWritePaths={HOME} {KIT}
 # The one part with a network sees no visit.
 InaccessiblePaths=-{HOME}/bedside -{MEDIA}

@@ -56,6 +56,20 @@ def test_the_agent_waits_for_its_settings_and_sees_no_visit() -> None:
     text = UNITS[systemd.AGENT]
     assert values(text, "ConditionPathExists") == ["/etc/edge-kit/agent.yaml"]
     assert values(text, "InaccessiblePaths") == ["-/var/lib/edge/bedside -/media/edge"]
+    assert values(text, "ExecStart") == ["/usr/bin/edge agent --config /etc/edge-kit/agent.yaml"]
+    assert values(text, "ReadWritePaths") == ["/var/lib/edge /var/lib/edge-kit"]
+    # The MQTT client binds port 0 before it connects: with SocketBindDeny it never would.
+    assert values(text, "SocketBindDeny") == []
+    assert "agent, which this one is not" not in text
+
+
+def test_the_agent_s_memory_is_the_benchmark_s() -> None:
+    """If not: the benchmark that the agent starts is killed for a limit that fits an agent without a model."""
+    assert values(UNITS[systemd.AGENT], "MemoryMax") == []
+    text = systemd.agent_unit(MEMORY_BYTES)
+    assert values(text, "MemoryMax") == [str(MEMORY_BYTES)]
+    with pytest.raises(InputError, match="256 MiB"):
+        systemd.agent_unit(1000)
 
 
 def test_the_kiosk_is_the_app_s_own_with_the_package_s_paths() -> None:

@@ -1,0 +1,1 @@
+"""What runs on the device: benchmarks at the right moment, a durable outbox, the link to the fleet, installs."""
