@@ -106,6 +106,13 @@ bench: $(VENV)/.ready .venv-peers/.ready .venv-genai/.ready
 	@test -d $(BUNDLE) || $(BIN)/edge build $(PROFILE)
 	.venv-peers/bin/python benchmarks/run_peers.py --shape $(SHAPE) --json build/peers.json
 
+# The fleet: nothing lost over kill -9, messages a second, what a connection costs, how far a bad build gets.
+bench-fleet: $(VENV)/.ready fleet-servers
+	$(BIN)/python -m benchmarks.run_fleet_crash
+	$(BIN)/python -m benchmarks.run_collector
+	$(BIN)/python -m benchmarks.run_fleet_scale
+	$(BIN)/python -m benchmarks.run_rollout
+
 # The tvm engine against the ONNX engine on the same weights, and how long a 1B shape takes to compile.
 bench-tvm: $(VENV)/.ready
 	@test -d $(BUNDLE) || $(BIN)/edge build $(PROFILE)

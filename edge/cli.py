@@ -23,12 +23,16 @@ import click
 
 import edge
 from edge.errors import EdgeError, ExitStatus
+from edge.fleet import COMMANDS
+from edge.lazy import LazyGroup
 
 PATH = click.Path(path_type=Path)
 BUILD_FOLDER = Path("build")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(edge.__version__, prog_name="edge")
 def cli() -> None:
     """Put a fine-tuned clinical language model on a device and prove that it works there."""
