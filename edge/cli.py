@@ -24,7 +24,7 @@ import click
 import edge
 from edge.errors import EdgeError, ExitStatus
 from edge.fleet import COMMANDS
-from edge.lazy import LazyGroup
+from edge.lazy import LazyGroup, missing_extra
 
 PATH = click.Path(path_type=Path)
 BUILD_FOLDER = Path("build")
@@ -361,6 +361,12 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         say("edge: stopped")
         sys.exit(ExitStatus.INTERRUPTED)
+    except ModuleNotFoundError as error:
+        told = missing_extra(error)
+        if told is None:
+            sys.exit(_internal(error))
+        say(f"edge: {told}")
+        sys.exit(told.status)
     except MemoryError:
         say("edge: not enough memory. Close other programs, or use a smaller model or context.")
         sys.exit(ExitStatus.RESOURCE)

@@ -8,6 +8,25 @@ from typing import Any
 
 import click
 
+from edge.errors import MissingToolError
+
+# Libraries of an extra that a command finds missing where only the device's side is installed.
+EXTRAS = {
+    "collector": ("sqlalchemy", "alembic", "psycopg", "starlette", "uvicorn", "prometheus_client"),
+    "fleet": ("paho", "tuf", "securesystemslib", "urllib3"),
+}
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingToolError | None:
+    """What to install for a library that is not there; None when it is no extra's, so that a bug stays one."""
+    missing = (error.name or "").partition(".")[0]
+    for extra, libraries in EXTRAS.items():
+        if missing in libraries:
+            return MissingToolError(
+                f"this command needs '{missing}', which is not installed", mend=f"pip install 'edge-kit[{extra}]'"
+            )
+    return None
+
 
 class LazyGroup(click.Group):
     """lazy: command name to ("module:attribute", its line in --help)."""

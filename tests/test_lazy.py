@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 
 from edge.cli import cli
+from edge.errors import ExitStatus
 from edge.fleet import COMMANDS
 
 
@@ -21,6 +24,22 @@ def test_help_lists_them_without_importing_them() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_missing_extra_is_one_line(tmp_path: Path) -> None:
+    """If not: `edge collector` on a tablet says that edge has a bug, and not what is missing."""
+    (tmp_path / "sqlalchemy.py").write_text("raise ModuleNotFoundError('hidden', name='sqlalchemy')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "edge.cli", "fleet", "devices", "--folder", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == ExitStatus.MISSING_TOOL
+    assert done.stderr == (
+        "edge: this command needs 'sqlalchemy', which is not installed; pip install 'edge-kit[collector]'.\n"
+    )
 
 
 def test_an_unknown_command_is_none() -> None:

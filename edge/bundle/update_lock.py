@@ -1,6 +1,7 @@
 """The lock between visits and installers: apps share it while an encounter is open, an installer has it alone.
 
-A lock of the file system, so that it ends with the process that held it, however that ended. The file holds nothing.
+A lock of the file system, so that it ends with the process that held it, however that ended. The file holds nothing,
+and is only ever opened for reading, which is enough for a lock: one that root made counts for the app's user too.
 It lies where the app and the agent both may write, and never among patients' data: `EDGE_LOCK`, else the home of the
 keys (/var/lib/edge on a device with the package); on Android the app's own folder.
 """
@@ -8,8 +9,10 @@ keys (/var/lib/edge on a device with the package); on Android the app's own fold
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +54,8 @@ class NoLock:
 
 NO_LOCK = NoLock()
 LOCK_NAME = "encounter-open.lock"
+MODE = 0o644
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in its place is not waited for
 LOOKS_S = (0.01, 0.05)
 
 
@@ -76,7 +81,7 @@ class FileUpdateLock:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.path, _OPEN | os.O_CREAT, MODE)
         except OSError:
             return
         if not _taken(descriptor, fcntl.LOCK_SH):
@@ -99,7 +104,7 @@ class FileUpdateLock:
         if self._descriptor is not None:
             return False
         with contextlib.suppress(OSError):
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(self.path, _OPEN)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -110,18 +115,21 @@ class FileUpdateLock:
 
 
 def swap_allowed(folder: Path) -> bool:
-    """Whether no encounter is open: what an installer asks before it begins. `exclusive` decides."""
+    """Whether no encounter is open: what an installer asks before it begins. `exclusive` decides.
+
+    Takes up to a tenth of a second where one is: an app that only looks holds the lock for an instant, and must not end
+    a benchmark by it. Errors: OSError when it cannot be asked.
+    """
     try:
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(folder / LOCK_NAME, _OPEN)
     except FileNotFoundError:
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is no file")
+        return _taken(descriptor, fcntl.LOCK_EX)
     finally:
         os.close(descriptor)
-    return True
 
 
 @contextlib.contextmanager
@@ -134,7 +142,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     path = folder / LOCK_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path, _OPEN | os.O_CREAT | os.O_NOFOLLOW, MODE)
     except OSError as error:
         raise resource_error(error, str(path)) from error
     try:

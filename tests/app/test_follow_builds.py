@@ -157,6 +157,10 @@ def test_places(tmp_path: Path) -> None:
     (brought / "manifest.json").write_text(json.dumps(manifest))
     assert place.now() == brought
     slots = Slots(tmp_path)
+    slots.point("a", State("switched", order=Order(NEW, "a"), tests=1))
+    assert place.now() == brought, "the first build in the slots has not passed, and the package's has"
+    assert BundlePlace(slots.current).now() == slots.base / "a", "here there is no other"
+    slots.point("a", State(slot="a", build=OLD))
     assert place.now() == slots.base / "a"
     slots.switched()
     assert place.now() == slots.base / "a"

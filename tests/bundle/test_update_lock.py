@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -52,6 +53,28 @@ def test_a_killed_app_lets_go(tmp_path: Path) -> None:
     child.kill()
     child.wait()
     assert swap_allowed(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_a_lock_that_root_made_counts_for_all() -> None:
+    """After `sudo edge install` the app's user could else not open the file, and every later visit held nothing."""
+    with tempfile.TemporaryDirectory() as name:  # tmp_path may be root's alone
+        folder = Path(name)
+        folder.chmod(0o755)
+        with exclusive(folder):
+            pass
+        lock = FileUpdateLock(folder)
+        os.seteuid(65534)
+        try:
+            lock.acquire()
+            assert not swap_allowed(folder)
+        finally:
+            os.seteuid(0)
+        assert not swap_allowed(folder)
+        with pytest.raises(ResourceError, match="a visit is open"), exclusive(folder):
+            pass
+        lock.release()
+        assert swap_allowed(folder)
 
 
 def test_a_folder_that_cannot_be_written_holds_nothing(tmp_path: Path) -> None:
@@ -102,3 +125,13 @@ def test_whether_a_model_is_being_exchanged(tmp_path: Path) -> None:
         assert lock.exchanging
     lock.acquire()
     assert not lock.exchanging
+
+
+def test_an_app_that_only_looks_is_no_visit(tmp_path: Path) -> None:
+    """Once in a while the agent's look meets the app's: a benchmark that was asked for failed without any visit."""
+    descriptor = os.open(tmp_path / LOCK_NAME, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    timer = threading.Timer(0.02, os.close, (descriptor,))
+    timer.start()
+    assert swap_allowed(tmp_path)
+    timer.join()

@@ -2,8 +2,8 @@
 
 Rules. (1) `SLOTS/PROFILE/current` means the confirmed slot (edge.bundle.install.in_force). (2) Where the app was told
 of slots (`EDGE_SLOTS`, as the kiosk's unit does), a bundle that a package brought means the build of its profile in
-them, once there is one: that is how an update reaches a panel whose unit names the package's bundle. (3) Only looks:
-whether the build may be used is the engine's own check.
+them, once one has passed there: that is how an update reaches a panel whose unit names the package's bundle, and a
+first one that fails leaves the package's. (3) Only looks: whether the build may be used is the engine's own check.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edge.bundle.canonical import SLUG
 from edge.bundle.install.disk import CURRENT
-from edge.bundle.install.in_force import in_force
+from edge.bundle.install.in_force import confirmed, in_force
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 16 << 20
@@ -36,9 +36,9 @@ class BundlePlace:
         """The folder, or the .tar, that an engine is to open. Costs a few reads of small files."""
         if self._slots is not None and self.named.name != CURRENT:
             profile = self._profile_of()
-            updated = self._slots / profile / CURRENT
-            if profile and updated.is_symlink():
-                return in_force(updated)
+            updated = confirmed(self._slots / profile / CURRENT) if profile else None
+            if updated is not None:
+                return updated
         return in_force(self.named)
 
     def _profile_of(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge.bundle.install.outcome import WrongTargetError
 from edge.bundle.manifest import Manifest
-from edge.bundle.open import DeviceFacts, check_device
+from edge.bundle.open import DeviceFacts, OpenBundle, check_device
 from edge.errors import BundleError
 
 # What a declared feature promises to bring; a feature that this edge does not know was refused before.
@@ -13,6 +13,12 @@ PROMISED = {
     "golden-1": ("golden/cases.json",),
 }
 CLINICAL_GOLDEN = "golden/clinical.json"  # of tasks-2, where there are tasks
+
+
+def passed_here(opened: OpenBundle) -> bool | None:
+    """What this device's own results in a slot say: the newest of each device class; None where there is none."""
+    newest = [one for one in opened.attestations if opened.attestation_for(one.device_class) is one]
+    return all(one.passed for one in newest) if newest else None
 
 
 def profile_of(manifest: Manifest) -> str:

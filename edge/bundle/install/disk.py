@@ -45,7 +45,8 @@ _LITTER = re.compile(r"\.(current|state\.json)\.[0-9a-f]{8}(\.part)?")
 
 @dataclass(frozen=True)
 class Room:
-    """freed_bytes: of all files that go; replaced_bytes: of those whose names come again; missing_bytes: to come."""
+    """freed_bytes: of all files that go; replaced_bytes: of those that a source may count on, because their names come
+    again or they are partial ones; missing_bytes: to come."""
 
     freed_bytes: int
     replaced_bytes: int
@@ -152,14 +153,16 @@ class SlotsDisk:
         """What `clear` will free in a slot, and what it leaves to be brought; changes nothing."""
         folder = self.slot(slot)
         wanted = {entry.path: entry.size_bytes for entry in manifest.files}
+        same = _mark(folder, manifest).is_file()
         try:
-            going = {path.relative_to(folder).as_posix(): size for path, size in self._foreign(folder, manifest)}
+            foreign = self._foreign(folder, manifest, keep_hidden=same)
+            going = {path.relative_to(folder).as_posix(): (size, _on_disk(path, size)) for path, size in foreign}
             staying = list_tree(folder)[0].keys() - going.keys()
-        except BundleError:  # an odd file: `clear` removes it, here it frees nothing
+        except (BundleError, OSError):  # an odd file: `clear` removes it, here it frees nothing
             return Room(0, 0, sum(wanted.values()))
         return Room(
-            freed_bytes=sum(going.values()),
-            replaced_bytes=sum(size for name, size in going.items() if name in wanted),
+            freed_bytes=sum(on_disk for _, on_disk in going.values()),
+            replaced_bytes=sum(size for name, (size, _) in going.items() if name in wanted or _hidden(name)),
             missing_bytes=sum(size for name, size in wanted.items() if name not in staying),
         )
 
@@ -176,7 +179,7 @@ class SlotsDisk:
                 (folder / MANIFEST_NAME).unlink()
                 (folder / SIGNATURE_NAME).unlink(missing_ok=True)
                 fsync_directory(folder)
-            mark = folder / f".{manifest.bundle_digest}.filling"
+            mark = _mark(folder, manifest)
             going_on = mark.is_file()
             for path, _ in self._foreign(folder, manifest, keep_hidden=going_on):
                 path.unlink()
@@ -202,7 +205,7 @@ class SlotsDisk:
         except OSError as error:
             raise resource_error(error, str(folder)) from error
 
-    def _foreign(self, folder: Path, manifest: Manifest, *, keep_hidden: bool = True) -> Iterator[tuple[Path, int]]:
+    def _foreign(self, folder: Path, manifest: Manifest, *, keep_hidden: bool) -> Iterator[tuple[Path, int]]:
         """Files of a slot that do not belong to a bundle or have another content, with their sizes."""
         if not folder.is_dir():
             return
@@ -233,6 +236,16 @@ class SlotsDisk:
                 if _attests(path, manifest) and not (target / path.name).exists():
                     target.mkdir(exist_ok=True)
                     write_atomic(target / path.name, path.read_bytes())
+
+
+def _mark(folder: Path, manifest: Manifest) -> Path:
+    """Says that the hidden files of a slot are of this bundle."""
+    return folder / f".{manifest.bundle_digest}.filling"
+
+
+def _on_disk(path: Path, size_bytes: int) -> int:
+    """What a file takes of the disk: a partial one may have its whole length and few blocks."""
+    return min(size_bytes, path.lstat().st_blocks * 512)
 
 
 def _hidden(name: str) -> bool:

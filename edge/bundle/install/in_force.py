@@ -30,11 +30,25 @@ def in_force(path: Path) -> Path:
     """
     if path.name != CURRENT or not path.is_symlink():
         return path
+    return confirmed(path) or _shown(path) or path
+
+
+def confirmed(current: Path) -> Path | None:
+    """The slot of SLOTS/PROFILE/current that passed here; None while nothing has, as during a first install.
+
+    Where the memory cannot be read it is what `current` shows.
+    """
+    if not current.is_symlink():
+        return None
     with contextlib.suppress(OSError, BrokenStateError, FutureStateError):
-        with (path.parent / STATE_NAME).open("rb") as file:
+        with (current.parent / STATE_NAME).open("rb") as file:
             state = from_bytes(file.read(MAX_STATE_BYTES))
-        if state.phase != "idle" and state.slot is not None:
-            return path.parent / state.slot
+        if state.phase != "idle":
+            return None if state.slot is None else current.parent / state.slot
+    return _shown(current)
+
+
+def _shown(current: Path) -> Path | None:
     with contextlib.suppress(OSError):
-        return path.parent / path.readlink()
-    return path
+        return current.parent / current.readlink()
+    return None

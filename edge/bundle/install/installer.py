@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edge.bundle.canonical import SLUG
 from edge.bundle.in_use import nobody_else
-from edge.bundle.install.checks import check_features, check_profile, check_target
+from edge.bundle.install.checks import check_features, check_profile, check_target, passed_here
 from edge.bundle.install.disk import SlotsDisk
 from edge.bundle.install.memory import STATE_NAME, BrokenStateError, FutureStateError
 from edge.bundle.install.outcome import (
@@ -60,7 +60,7 @@ from edge.bundle.install.rules import (
 )
 from edge.bundle.install.source import BundleSource
 from edge.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest
-from edge.bundle.open import DeviceFacts, check_head, open_folder
+from edge.bundle.open import DeviceFacts, OpenBundle, check_head, open_folder
 from edge.bundle.signing import Trust
 from edge.bundle.tree import read_small
 from edge.bundle.update_lock import exclusive
@@ -226,8 +226,10 @@ class Installer:
         except BrokenStateError:
             found = None
         if found is None:
-            wholes = {slot: build for slot in SLOTS if (build := self._whole(slot)) is not None}
-            found = rebuilt(self.disk.link(), wholes)
+            wholes = {slot: opened for slot in SLOTS if (opened := self._whole(slot)) is not None}
+            builds = {slot: Build(opened.bundle_digest) for slot, opened in wholes.items()}
+            verdicts = {slot: told for slot, opened in wholes.items() if (told := passed_here(opened)) is not None}
+            found = rebuilt(self.disk.link(), builds, verdicts)
             if found != State():
                 self.disk.save(found)
         before, self._state = found.last, found
@@ -334,10 +336,10 @@ class Installer:
             return Denied(name_of(error), reason_of(error))
         return Checked()
 
-    def _whole(self, slot: Slot) -> Build | None:
-        """The build of a slot that opens with everything checked; None for anything less."""
+    def _whole(self, slot: Slot) -> OpenBundle | None:
+        """A slot that opens with everything checked; None for anything less."""
         try:
-            return Build(open_folder(self.disk.slot(slot), self._trust, check_files=True).bundle_digest)
+            return open_folder(self.disk.slot(slot), self._trust, check_files=True)
         except EdgeError:
             return None
 

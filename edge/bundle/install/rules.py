@@ -355,18 +355,25 @@ def _told(state: State, outcome: OutcomeName, reason: Reason, slot: Slot | None)
 # ---- without a memory -------------------------------------------------------------------------------------------
 
 
-def rebuilt(link: Slot | None, whole: Mapping[Slot, Build]) -> State:
+def rebuilt(link: Slot | None, whole: Mapping[Slot, Build], verdicts: Mapping[Slot, bool] | None = None) -> State:
     """The state as the disk tells it, when the file that held it is lost or broken.
 
-    whole: the slots that open with every digest checked. Whether the shown build had passed its self-test is not known,
-    so it is tested again where there is another to fall back to; where there is none, it stays in force.
+    whole: the slots that open with every digest checked. verdicts: whether they passed here, by what this device signed
+    into them, where it did. Whether the shown build is the confirmed one is not known, so it is tested again where
+    there is another to fall back to; where there is none, it stays in force. Nobody falls back to a build that failed
+    here, nor from one that passed to one that never did: it may be the one that was being installed.
     """
+    told = verdicts or {}
     shown = whole.get(link) if link is not None else None
     if link is not None and shown is not None:
         beside = other(link)
-        if beside in whole:
+        safe = told.get(beside, not told.get(link, False))
+        if beside in whole and safe:
             return State("switched", slot=beside, build=whole[beside], order=Order(shown, link))
         return State(slot=link, build=shown)
+    passed = [slot for slot in whole if told.get(slot)]
+    if len(passed) == 1:
+        return State(slot=passed[0], build=whole[passed[0]])
     if len(whole) == len(SLOTS):
         return State("filled", slot="a", build=whole["a"], order=Order(whole["b"], "b"))
     for slot, build in whole.items():

@@ -54,6 +54,7 @@ from edge.fleet.wire.messages import Command, DesiredState, InstallReport, Repor
 TICK_S, BUSY_TICK_S = 10.0, 2.0
 REPORT_EVERY_S = 5.0
 MEMORY, JOBS, RESULTS, MEASURED, REQUESTS = "memory.json", "jobs", "results", "measured", "requests"
+FULL = "the outbox is full; telemetry is dropped and counted"
 _REQUEST = re.compile(r"bench-[0-9a-f]{8}\.json")
 StartChild = Callable[[Path, BenchJob | ChangeJob], Child]
 
@@ -89,6 +90,7 @@ class Agent:
         self._conditions = parts.readings.conditions()
         self._next_tick_s = self._next_telemetry_s = self._next_report_s = parts.monotonic()
         self._told: ReportedState | None = None
+        self._dropped: int | None = None
         self.happened(Woke())
 
     # Events and effects
@@ -129,11 +131,11 @@ class Agent:
         match effect:
             case Start(job):
                 self._start(job)
-            case Stop():
+            case Stop(reason):
                 if self._child is not None:
                     self._child.stop()
                     self._child = None
-                self._bench_ended(Done(reason="encounter_open"), None)
+                self._bench_ended(Done(reason=reason), None)
             case Answer(operation, command_id, status, reason):
                 answer = Command(status=status, reason=reason)
                 parts.link.retain(topics.command(parts.config.device, operation, command_id), answer.to_bytes())
@@ -238,7 +240,7 @@ class Agent:
             try:
                 workload = json.loads(path.read_bytes()[:1000]).get("workload")
                 path.unlink()
-            except (OSError, ValueError, AttributeError):
+            except (OSError, ValueError, AttributeError, RecursionError):
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
                 continue
@@ -258,13 +260,16 @@ class Agent:
         self._next_telemetry_s = now_s + parts.config.telemetry_every_s
         try:
             counts, here = parts.outbox.counts(), self._conditions
+            if counts.dropped > (counts.dropped if self._dropped is None else self._dropped):
+                self._said("telemetry", FULL)
+            self._dropped = counts.dropped
             telemetry = Telemetry(
                 battery_percent=here.battery_percent, charging=here.charging, hottest_celsius=here.hottest_celsius,
                 memory_available_bytes=here.memory_available_bytes, disk_free_bytes=here.disk_free_bytes,
                 outbox_rows=counts.rows, outbox_bytes=counts.bytes, dropped=counts.dropped, agent_version=__version__,
             )  # fmt: skip
             if parts.outbox.queue(TELEMETRY, telemetry.to_bytes()) is None:
-                self._said("telemetry", "the outbox is full; telemetry is dropped and counted")
+                self._said("telemetry", FULL)
             parts.link.uplink.queued()
         except (EdgeError, ValueError) as error:
             line = str(error) if isinstance(error, EdgeError) else "a reading is none"

@@ -3,7 +3,8 @@
 Rules, in this order; the first that does not hold is the reason
 1. Nothing runs while an encounter is open, and nothing beside another run.
 2. A benchmark needs a bundle.
-3. On battery the charge is at least `battery_percent_min`; on mains any charge will do. No battery: mains.
+3. On battery the charge is at least `battery_percent_min`; on mains any charge will do. No battery: mains. A benchmark
+   that runs is stopped below LOW_SHARE of that, so that none begins and ends around one value.
 4. The hottest sensor is at most `start_celsius_max`: a hot device measures its cooling and not the build.
 5. Memory for the bundle and room on the disk are there. A reading that is not to be had stops nothing.
 """
@@ -21,6 +22,7 @@ JobKind = Literal["bench", "install", "rollback"]
 # A next time is moved by up to this share of the interval, so that devices set up together drift apart.
 SCHEDULE_SPREAD = 0.2
 FIRST_WITHIN = timedelta(hours=1)
+LOW_SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,15 @@ def refusal(kind: JobKind, conditions: Conditions, limits: Limits, *, running: b
     if conditions.disk_free_bytes < limits.disk_bytes_min:
         return "disk"
     return "none"
+
+
+def interruption(conditions: Conditions, limits: Limits) -> Literal["none", "encounter_open", "battery"]:
+    """Why a benchmark that runs must end now; "none" when it may go on."""
+    if conditions.encounter_open:
+        return "encounter_open"
+    charge = conditions.battery_percent
+    low = charge is not None and charge < limits.battery_percent_min * LOW_SHARE
+    return "battery" if low and conditions.charging is not True else "none"
 
 
 def share_of(*words: object) -> float:

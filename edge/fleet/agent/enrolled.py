@@ -105,7 +105,8 @@ def take_enrolment(home: Path, keys: Path, device: str, file: Path, say: Callabl
 
     here = credentials_of(home)
     try:
-        data = file.read_bytes()[: MAX_BYTES + 1]
+        with file.open("rb") as opened:  # a stick may hold a file without an end
+            data = opened.read(MAX_BYTES + 1)
         tls_key = here.key.read_bytes() if here.key.exists() else None
         known_ca = here.ca.read_bytes() if here.ca.exists() else None
     except OSError as error:

@@ -108,7 +108,9 @@ class Start:
 
 @dataclass(frozen=True)
 class Stop:
-    """End the benchmark that runs."""
+    """End the benchmark that runs; BenchEnded with this reason follows."""
+
+    reason: CommandReason = "encounter_open"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ Rules
 2. Callbacks only append to a list; it is worked off after paho has returned.
 3. Nothing is published while no connection is accepted. What is retained (state, presence, commands) is kept by topic,
    the newest only, and sent again after each connection until the broker has confirmed it.
-4. A connection that fails is tried again after a time that doubles; one line says why, once.
+4. A connection that fails is tried again after a time that doubles, longer where somebody said no to this device or
+   it to him; the two are counted apart. One line says why, once.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Link:
         self._retained: dict[str, bytes] = {}
         self._each_time: dict[str, bytes] = {}
         self._retained_mids: dict[int, tuple[str, bytes]] = {}
-        self._failures = 0
+        self._failures, self._was_identity = 0, False
         self._next_s = clock()
         self._connack_until_s = 0.0
         self._alert: tuple[str, bool] | None = None
@@ -96,11 +97,13 @@ class Link:
             if client is None or sock is None:
                 break
             client.loop_read()
-            sock = self.socket()
-            # One TLS record may hold several packets, which no select sees.
-            if sock is None or not getattr(sock, "pending", lambda: 0)():
+            if not self._pending():
                 break
         self._work_off()
+
+    def _pending(self) -> bool:
+        """One TLS record may hold several packets, which no select sees."""
+        return bool(getattr(self.socket(), "pending", lambda: 0)())
 
     def writable(self) -> None:
         """The socket takes something."""
@@ -114,7 +117,10 @@ class Link:
             if self._clock() >= self._next_s:
                 self._open()
             return
-        self._client.loop_misc()
+        if self._pending():
+            self.readable()  # may end the connection
+        if self._client is not None:
+            self._client.loop_misc()
         self._work_off()
         if self._client is not None and self._client.socket() is None:
             # It ended while CONNECT was being sent, before there was a callback to tell.
@@ -127,6 +133,8 @@ class Link:
         """How long `tick` need not be called unless the socket has something."""
         if self._client is None:
             return min(most_s, max(0.0, self._next_s - self._clock()))
+        if self._pending():
+            return 0.0
         due_s = self.uplink.wait_s()
         return most_s if due_s is None else min(most_s, due_s)
 
@@ -192,7 +200,9 @@ class Link:
     def _lost(self, words: str, identity: bool) -> None:
         """No connection, or no longer: say why once, and come again later."""
         self._drop()
-        self._failures += 1
+        # A weekend without a network must not make one refusal wait as long as the thousandth.
+        self._failures = self._failures + 1 if identity is self._was_identity else 1
+        self._was_identity = identity
         first_s, most_s = (link_errors.IDENTITY_FIRST_S, link_errors.IDENTITY_MOST_S) if identity else self._retry_s
         self._next_s = self._clock() + backoff_s(first_s, most_s, self._failures, SPREAD, self._chance())
         self._said("connection", f"{self._where}: {words}; events wait here and it is tried again")

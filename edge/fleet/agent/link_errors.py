@@ -36,6 +36,8 @@ def in_words(error: BaseException) -> tuple[str, bool]:
         return str(error).rstrip("."), True
     if isinstance(error, ssl.SSLCertVerificationError):
         return _VERIFY.get(error.verify_code, f"the broker's certificate is not right ({error.verify_code})"), True
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
+        return "the TLS handshake broke off", False  # nobody said no: bad Wi-Fi, or a broker that starts anew
     if isinstance(error, ssl.SSLError):
         return alert_in_words(str(error)) or ("the broker ends the TLS handshake", True)
     if isinstance(error, socket.gaierror):

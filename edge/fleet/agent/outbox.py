@@ -8,8 +8,10 @@ Rules
 3. Sizes are checked before anything is written. When it is full, telemetry gives way, the oldest first, and is counted;
    then telemetry is refused and counted; a result or an install is never dropped: `queue` says ResourceError, and the
    caller keeps its file and comes again.
-4. A row that can never be sent (too large for this broker) is put aside: kept, not sent, said by the caller once.
-5. A broken file is set aside and a new epoch begun (edge.fleet.agent.outbox_file).
+4. A row that cannot be sent (too large for this broker, damaged) is put aside: kept, not sent, said by the caller
+   once. `take_back` puts those of one reason into their place again.
+5. A broken file is set aside and a new epoch begun (edge.fleet.agent.outbox_file). Where that fails (no space), each
+   later call tries it again.
 One thread owns an outbox; SQLite refuses any other.
 """
 
@@ -213,7 +215,8 @@ class Outbox:
 
     def _mended(self, error: sqlite3.Error) -> ResourceError:
         said = said_error(error, self.path)
-        if is_broken(error):
+        # Closed: it was broken before, and could not be begun anew then.
+        if is_broken(error) or isinstance(error, sqlite3.ProgrammingError):
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()
             self._open()
@@ -336,6 +339,12 @@ class Outbox:
         """Rule 4. reason: a word. Errors: ResourceError."""
         with self._transaction():
             self._database.execute("UPDATE rows SET aside = ? WHERE epoch = ? AND seq = ?", (reason, epoch, seq))
+
+    def take_back(self, reason: str) -> int:
+        """Send again what was put aside for `reason`; returns how many rows. Errors: ResourceError."""
+        with self._transaction():
+            cursor = self._database.execute("UPDATE rows SET aside = '' WHERE aside = ?", (reason,))
+        return cursor.rowcount
 
     def acknowledge(self, epoch: str, accepted: Sequence[int], quarantined: Sequence[int] = ()) -> int:
         """Delete what a collector has committed; unknown numbers are nothing. Returns how many rows went.

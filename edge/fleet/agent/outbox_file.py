@@ -1,8 +1,8 @@
 """The SQLite file of an outbox: made, opened, checked, set aside when it is broken. No rules of what is sent.
 
-A file that cannot be read whole is renamed beside itself and never deleted by us: `outbox.db.broken-1`, at most
-KEPT_BROKEN of them. What can still be read in it and carries the device's signature is handed to the new file, so that
-a flipped page costs the rows of that page and no others.
+A file that cannot be read whole is renamed beside itself, `outbox.db.broken-1`, and the newest KEPT_BROKEN are kept.
+What can still be read in it and carries the device's signature is handed to the new file, so that a flipped page costs
+the rows of that page and no others.
 """
 
 from __future__ import annotations
@@ -132,12 +132,14 @@ def _create(database: sqlite3.Connection, device: str, saved: Iterable[Event], r
 def set_aside(path: Path) -> Path:
     """Rename a broken file with its journal; the oldest of many goes. Errors: ResourceError."""
     try:
-        number = 1
-        while (broken := path.with_name(f"{path.name}.broken-{number}")).exists():
-            number += 1
-        for old in range(1, number - KEPT_BROKEN + 1):
+        start = f"{path.name}.broken-"
+        endings = (one.name.removeprefix(start) for one in path.parent.iterdir() if one.name.startswith(start))
+        numbers = sorted(int(ending) for ending in endings if ending.isascii() and ending.isdigit())
+        number = numbers[-1] + 1 if numbers else 1
+        broken = path.with_name(f"{start}{number}")
+        for old in numbers[: max(0, len(numbers) + 1 - KEPT_BROKEN)]:
             for suffix in ("", "-wal", "-shm"):
-                path.with_name(f"{path.name}.broken-{old}{suffix}").unlink(missing_ok=True)
+                path.with_name(f"{start}{old}{suffix}").unlink(missing_ok=True)
         for suffix in ("-wal", "-shm", ""):  # the database last: while it stands there, this is tried again
             here = path.with_name(path.name + suffix)
             if here.exists():

@@ -5,17 +5,17 @@ Rules
    Rollbacks go before installs, installs before benchmarks.
 2. A run is remembered before it starts. Whoever wakes and remembers one reports it as interrupted: the command failed,
    everything else waits to run again.
-3. When an encounter opens, a benchmark is stopped. By schedule or for a new build it runs again later; a command fails
-   and says so. An install takes its own lock and is never stopped by us.
+3. When an encounter opens, or the battery runs low, a benchmark is stopped. By schedule or for a new build it runs
+   again later; a command fails and says so. An install takes its own lock and is never stopped by us.
 4. Commands: `init` (fleet) -> `executing` -> `successful` | `failed`. A command is known by its operation and id and is
    done once, however often and in whatever order its topic is heard: what is known is answered with what is known. One
    that is heard as `executing` and is not known was ours before we lost our memory: failed, interrupted. An empty
    payload takes it back; it is done no more, also when it is heard again.
 5. A command waits for its conditions for `patience_s`, then it fails with the reason that held it up.
 6. Desired state: an older version than seen is passed over, and so is the same version again. It is settled when the
-   bundle in force is the desired one, when nothing is desired, or when the install ended in a way that another attempt
-   does not change (its digest or signature is wrong, its self-test failed); all else is tried again after a time that
-   doubles. A desired build that lies in the other slot is a rollback, not an install.
+   bundle in force is the desired one or was installed, when nothing is desired, or when the install ended in a way that
+   another attempt does not change (its digest or signature is wrong, its self-test failed); all else is tried again
+   after a time that doubles. A desired build that lies in the other slot is a rollback, not an install.
 7. A bundle in force that was never measured here is measured, `MOST_FAILED_RUNS` times at most until the schedule.
 8. An install that was cut short, or that waits for a visit to end, is taken up before another.
 9. The schedule asks for a benchmark when its time has come and none waits; it stays due until one came to an end.
@@ -28,7 +28,7 @@ from datetime import UTC
 
 from edge.fleet.agent.clock import rfc3339
 from edge.fleet.agent.command_rules import command_seen, finish, impatient, install_reason, queued
-from edge.fleet.agent.conditions import Conditions, next_bench, refusal
+from edge.fleet.agent.conditions import Conditions, interruption, next_bench, refusal
 from edge.fleet.agent.events import (
     Asked,
     BenchEnded,
@@ -125,8 +125,8 @@ def _tick(memory: Memory, tick: Tick, settings: Settings) -> Step:
     effects += more
     running = memory.running
     if running is not None:
-        stop = running.kind == "bench" and tick.conditions.encounter_open
-        return memory, (*effects, Stop()) if stop else effects
+        reason = interruption(tick.conditions, settings.limits) if running.kind == "bench" else "none"
+        return memory, effects if reason == "none" else (*effects, Stop(reason))
     for job in memory.queue:
         if job.not_before_s > tick.now_s:
             continue
@@ -212,12 +212,12 @@ def _bench_ended(memory: Memory, ended: BenchEnded) -> Step:
         memory, effects = finish(memory, job, status, "none" if ended.passed else "gate_failed")
         return memory, (*effects, Report())
     memory, effects = finish(memory, job, "failed", ended.reason)
-    visit = ended.reason == "encounter_open"
-    if not visit:
+    held_up = ended.reason in ("encounter_open", "battery")  # says nothing about the build
+    if not held_up:
         memory = replace(memory, failed_runs=memory.failed_runs + 1)
-    if job.source != "command" and (visit or job.attempts + 1 < MOST_FAILED_RUNS):
-        wait_s = AFTER_VISIT_S if visit else _again_s(job.attempts)
-        again = replace(job, attempts=job.attempts + (not visit), not_before_s=ended.now_s + wait_s)
+    if job.source != "command" and (held_up or job.attempts + 1 < MOST_FAILED_RUNS):
+        wait_s = AFTER_VISIT_S if held_up else _again_s(job.attempts)
+        again = replace(job, attempts=job.attempts + (not held_up), not_before_s=ended.now_s + wait_s)
         memory = queued(memory, again)
     elif job.source == "schedule":  # not once a second: at its next time
         memory = replace(memory, last_bench=rfc3339(ended.now.astimezone(UTC)))
@@ -238,6 +238,8 @@ def _install_ended(memory: Memory, ended: InstallEnded) -> Step:
         return memory, (*effects, Report())
     if wanted:
         memory = replace(memory, failed_runs=0)
+        if job.source == "desired" and memory.desired_digest == job.digest:  # whatever the slots show: not again
+            memory = replace(memory, settled_version=memory.desired_version)
     elif ended.reason in LASTING and not ended.no_update:
         still = memory.desired_digest == job.digest
         memory = replace(memory, settled_version=memory.desired_version if still else memory.settled_version)

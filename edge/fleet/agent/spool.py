@@ -2,7 +2,8 @@
 
 A report is a file before it is an event, and the file goes when the event is on disk. Its name is its digest; the
 outbox knows the digests that it has queued, so a kill between the two queues nothing twice. Each file is held against
-its schema before it is signed, whoever put it there: only listed fields leave the device.
+its schema before it is signed, whoever put it there, and must be what the schema itself would write: only listed
+fields leave the device, and nothing between or beside them (a key that stands twice, a number with a tail).
 """
 
 from __future__ import annotations
@@ -22,16 +23,22 @@ from edge.fleet.wire.report import FieldReport
 KINDS = {"result": RESULT, "install": INSTALL}
 _NAME = re.compile(r"(result|install)-([0-9a-f]{64})\.json")
 MOST_FILES = 500
+
+
+class _TooLargeNowError(ResourceError):
+    """The broker of this connection takes less; another will take it."""
+
+
 AGAIN_S = 30.0
 
 
 def is_report(path: Path) -> bool:
     """Whether a file is a FieldReport and nothing else: only fields that are listed, no free text."""
     try:
-        FieldReport.from_bytes(path.read_bytes()[: MAX_EVENT_BYTES + 1], "report")
+        data = path.read_bytes()[: MAX_EVENT_BYTES + 1]
+        return FieldReport.from_bytes(data, "report").to_bytes() == data
     except (OSError, InputError):
         return False
-    return True
 
 
 class Spool:
@@ -85,6 +92,10 @@ class Spool:
                 self._said(path.name, f"a {kind} cannot be sent and is kept as a file ({error.what})")
                 self._rename(path)
                 continue
+            except _TooLargeNowError as error:
+                self._said("size", f"a {kind} waits as a file: {error}")
+                self._next_s = self._clock() + AGAIN_S
+                continue
             except EdgeError as error:
                 self._said("spool", f"a {kind} waits as a file: {error}")
                 self._next_s = self._clock() + AGAIN_S
@@ -99,9 +110,15 @@ class Spool:
             raise resource_error(error, path.name) from error
         if len(data) <= MAX_EVENT_BYTES and hashlib.sha256(data).hexdigest() != digest:
             raise InputError("it was changed on the disk")
+        if outbox.most_bytes < len(data) <= MAX_EVENT_BYTES:
+            raise _TooLargeNowError(
+                f"it has {len(data)} bytes, and this broker takes {outbox.most_bytes}",
+                mend="look at the broker's max_packet_size",
+            )
         outbox.check_size(KINDS[kind], data)
         if kind == "install":
-            InstallReport.from_bytes(data, kind)
+            if InstallReport.from_bytes(data, kind).to_bytes() != data:
+                raise InputError("it is written in another way than a report")
         elif not self._is_result(path):
             raise InputError("it is no report of a benchmark")
         seq = outbox.queue(KINDS[kind], data, origin=digest)
@@ -115,7 +132,8 @@ class Spool:
 
     def _files(self) -> list[Path]:
         try:
-            return sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:MOST_FILES]
+            found = [path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)]
+            return sorted(found, key=lambda path: path.stat().st_mtime_ns)[:MOST_FILES]
         except OSError:
             return []
 

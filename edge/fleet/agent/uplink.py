@@ -21,6 +21,7 @@ from edge.fleet.wire.messages import Ack
 PACKET_BYTES = 64
 # Topic and user properties of the longest device name, so that the size can be checked before a row is made.
 MOST_ENVELOPE_BYTES = 1024
+OVERSIZE = "oversize"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ class Uplink:
         self._max_packet_bytes: int | None = None
         # Acknowledged, and not deleted yet because the disk is full.
         self._owed: dict[str, tuple[set[int], set[int]]] = {}
+        # Not to be sent, and not put aside yet because the disk is full.
+        self._stuck: set[Key] = set()
+        self._aside_most_bytes: int | None = 0  # of the last connection: None takes any size
 
     @property
     def state(self) -> UplinkState:
@@ -78,6 +82,20 @@ class Uplink:
         # One in four stays free for states and answers to commands.
         share = None if receive_maximum is None else max(1, receive_maximum * 3 // 4)
         self._state = rules.connected(self._state, self._clock(), self._chance(), self.limits, share)
+        self._stuck.clear()
+        self._take_back(max_packet_bytes)
+
+    def _take_back(self, max_packet_bytes: int | None) -> None:
+        """What was too large for a broker may not be for this one."""
+        before = self._aside_most_bytes
+        if before is None or (max_packet_bytes is not None and max_packet_bytes <= before):
+            self._aside_most_bytes = max_packet_bytes
+            return
+        try:
+            self.outbox.take_back(OVERSIZE)
+            self._aside_most_bytes = max_packet_bytes
+        except EdgeError as error:
+            self._said("outbox", str(error))
 
     def disconnected(self) -> None:
         """The connection is gone."""
@@ -117,8 +135,8 @@ class Uplink:
             self._said("ack", str(error))
             return ()
         bad = {seq for seq, _ in ack.quarantined}
-        for seq, reason in ack.quarantined:
-            self._said("quarantined", f"the collector keeps event {ack.epoch}/{seq} apart ({reason})")
+        for reason in sorted({reason for _, reason in ack.quarantined}):
+            self._said("quarantined", f"the collector keeps events of this device apart ({reason})")
         keys = tuple((ack.epoch, seq) for seq in (*ack.accepted, *sorted(bad)))
         self._state = rules.acknowledged(self._state, keys)
         owed = self._owed.setdefault(ack.epoch, (set(), set()))
@@ -149,8 +167,9 @@ class Uplink:
         now_s = self._clock()
         self.flush()
         try:
-            rows = self.outbox.waiting(self.limits.window + sum(len(a) + len(b) for a, b in self._owed.values()))
-            rows = [row for row in rows if not self._is_owed(row.key)]
+            out = len(self._stuck) + sum(len(a) + len(b) for a, b in self._owed.values())
+            rows = self.outbox.waiting(self.limits.window + out)
+            rows = [row for row in rows if row.key not in self._stuck and not self._is_owed(row.key)]
             self._state, chosen = rules.choose(self._state, rows, now_s, self.limits)
             self._more = len(rows) > len(self._state.window) + len(chosen)
             found = [self._outgoing(key) for key in chosen]
@@ -180,6 +199,15 @@ class Uplink:
         return key[1] in accepted or key[1] in bad
 
     def _outgoing(self, key: Key) -> Outgoing | None:
+        """None: it is gone, or put aside, or shall be: one bad row on a full disk does not hold up the others."""
+        try:
+            return self._readable(key)
+        except EdgeError as error:
+            self._said("outbox", str(error))
+            self._stuck.add(key)
+            return None
+
+    def _readable(self, key: Key) -> Outgoing | None:
         event = self.outbox.event(*key)
         if event is None:
             return None
@@ -191,10 +219,10 @@ class Uplink:
         return Outgoing(key, topic, payload, properties)
 
     def _put_aside(self, event: Event, size: int) -> None:
-        self.outbox.put_aside(event.epoch, event.seq, "oversize")
+        self.outbox.put_aside(event.epoch, event.seq, OVERSIZE)
         kind = "telemetry" if event.type == TELEMETRY else "event"
         self._said(
-            f"oversize {event.epoch}/{event.seq}",
+            "oversize",
             f"{kind} {event.epoch}/{event.seq} needs {size} bytes and this broker takes {self._max_packet_bytes}; "
             "it is put aside",
         )

@@ -23,7 +23,6 @@ from edge.fleet.collector.inbox import Inbox
 from edge.fleet.collector.metrics import Metrics
 from edge.fleet.collector.patience import Patience
 from edge.fleet.collector.states import FILTERS, SUBSCRIPTION
-from edge.fleet.wire.topics import SHARED_UP
 
 SESSION_EXPIRY_S = 120
 _CONNACK_WITHIN_S = 20.0
@@ -40,10 +39,12 @@ class Link:
         inbox: Inbox,
         metrics: Metrics,
         *,
+        shared: str,
         where: str,
         say: Callable[[str], None],
     ) -> None:
         self._connect, self._inbox, self._metrics, self._where, self._say = connect, inbox, metrics, where, say
+        self._shared = shared  # the filter of the shared subscription
         self._patience = Patience(say)
         self._stopped = threading.Event()
         self._gone = threading.Event()
@@ -125,7 +126,7 @@ class Link:
         if not isinstance(client, CollectorClient):
             return
         client.allowed_unconfirmed = min(client.allowed_unconfirmed, getattr(properties, "ReceiveMaximum", 65_535))
-        client.subscribe(SHARED_UP, options=SubscribeOptions(qos=1))
+        client.subscribe(self._shared, options=SubscribeOptions(qos=1))
 
     def _on_subscribe(self, client: mqtt.Client, _data: Any, _mid: int, codes: Any, _properties: Any) -> None:
         if any(code.is_failure for code in codes):

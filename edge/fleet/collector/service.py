@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from edge.errors import OfflineError, ResourceError
 from edge.fleet.collector.budget import Budget
 from edge.fleet.collector.client import CollectorClient
@@ -27,9 +29,11 @@ from edge.fleet.collector.metrics import Metrics
 from edge.fleet.collector.pages import PageServer
 from edge.fleet.collector.patience import Patience, once_a_minute
 from edge.fleet.collector.settings import Settings, published_bandwidths
-from edge.fleet.store.store import Clock, Store, open_store, utc_now
+from edge.fleet.store.share import share_group
+from edge.fleet.store.store import Clock, Store, open_store, store_error, utc_now
 from edge.fleet.wire.connection import connect_client
 from edge.fleet.wire.messages import Publish
+from edge.fleet.wire.topics import shared_up
 
 # Messages at the broker's word that are not acknowledged yet: two batches, one at work and one to come.
 RECEIVE_MAXIMUM = 1000
@@ -66,15 +70,17 @@ class Collector:
         """
         settings = self._settings
         judge = Judge(published_bandwidths(settings.targets))
-        store = self._open_patiently(until or threading.Event())
-        if store is None:
+        opened = self._open_patiently(until or threading.Event())
+        if opened is None:
             return
+        store, group = opened
         self.store = store
         inbox = Inbox(2 * RECEIVE_MAXIMUM)
         self.metrics.waiting.set_function(lambda: len(inbox))
         budget = Budget(settings.device_burst, settings.device_per_s)
         ingest = Ingest(store, inbox, judge, budget, self.metrics, say=self._say, step=self._step)
-        link = Link(self._connect, inbox, self.metrics, where=f"broker {settings.host}:{settings.port}", say=self._say)
+        where = f"broker {settings.host}:{settings.port}"
+        link = Link(self._connect, inbox, self.metrics, shared=shared_up(group), where=where, say=self._say)
         self.link = link
         holder = f"{settings.name}@{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         leader = Leader(store, link, self._rollouts or _Controller(), self.metrics, holder=holder, say=self._say)
@@ -110,16 +116,22 @@ class Collector:
         thread.start()
         self._ends.append((end, thread))
 
-    def _open_patiently(self, until: threading.Event) -> Store | None:
+    def _open_patiently(self, until: threading.Event) -> tuple[Store, str] | None:
+        """The database, and the group that its collectors share; None when `until` came first."""
         patience = Patience(self._say)
         while not until.is_set():
             try:
                 store = open_store(self._settings.database, clock=self._clock)
+                try:
+                    group = share_group(store)
+                except SQLAlchemyError as error:
+                    store.close()
+                    raise store_error(error, store.url) from error
             except OfflineError as error:
                 until.wait(patience.failed(error))
             else:
                 patience.worked("the database answers")
-                return store
+                return store, group
         return None
 
     def _connect(self) -> CollectorClient:

@@ -194,7 +194,7 @@ def enrol(
         enrolment, renewal = enrol_device(opened, store, request, offer, placing, replace=replace)
     finally:
         store.close()
-    path = write_enrolment(enrolment, output)
+    path = write_enrolment(opened, enrolment, output)
     word = "renewed" if renewal else "enrolled"
     click.echo(f"{word}: {request.device}  key {request.fingerprint}  until {enrolment.not_after:%Y-%m-%d}  {path}")
     click.echo(f"bring it to the device, which must show root {enrolment.ca_fingerprint}", err=True)
@@ -243,13 +243,14 @@ def revoke(device: str, folder: Path, database: str | None) -> None:
     from edge.fleet.dev.enrol import revoke_device
 
     opened = _pki(folder)
-    store = _store(folder, database)
-    try:
-        serials = revoke_device(opened, store, device)
-    finally:
-        store.close()
+    serials = opened.revoke(device)  # before the database is asked for anything: it may be down
     click.echo(f"revoked: {device}  {len(serials)} certificate{'' if len(serials) == 1 else 's'}")
     click.echo(TELL_BROKER, err=True)
+    store = _store(folder, database)
+    try:
+        revoke_device(opened, store, device)
+    finally:
+        store.close()
 
 
 @fleet.command()

@@ -93,7 +93,7 @@ def prepare_device(folder: Path, name: str, pki: Pki, store: Store, place: Trial
     enrolment, _renewal = enrol_device(pki, store, request, offer, Placing(ring=ring, profile=place.profile))
     if root is not None:
         make_folder(home / UPDATES, 0o700)
-    take_enrolment(home, folder, name, write_enrolment(enrolment, folder), lambda _line: None)
+    take_enrolment(home, folder, name, write_enrolment(pki, enrolment, folder), lambda _line: None)
     return device
 
 

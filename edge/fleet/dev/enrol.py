@@ -43,7 +43,7 @@ class Offer:
 
 def read_request_file(path: Path) -> Request:
     """Errors: SpecError when it is missing; as read_request."""
-    data = read_file(path, "make it on the device with `edge agent enrol`")
+    data = read_file(path, "make it on the device with `edge agent request`")
     if len(data) > MAX_BYTES:
         raise InputError("is too large to be a request", where=str(path), mend="take the right file")
     return read_request(data, str(path))
@@ -79,10 +79,10 @@ def enrol_device(
     return enrolment, renewal
 
 
-def write_enrolment(enrolment: Enrolment, folder: Path) -> Path:
-    """DEVICE.enrolment.json in `folder`; it holds no secret. Errors: ResourceError."""
+def write_enrolment(pki: Pki, enrolment: Enrolment, folder: Path) -> Path:
+    """DEVICE.enrolment.json in `folder`, signed by the root; it holds no secret. Errors: ResourceError."""
     path = folder / f"{enrolment.device}{ENROLMENT_SUFFIX}"
-    write_public(path, make_enrolment(enrolment))
+    write_public(path, make_enrolment(enrolment, pki.sign))
     return path
 
 

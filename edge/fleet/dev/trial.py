@@ -146,7 +146,7 @@ def _ports(folder: Path, port: int | None, page: str | None) -> tuple[int, str]:
     """Given, or those of the last run where they are free, or free ones; remembered."""
     path = folder / "dev.json"
     last: dict[str, object] = {}
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, TypeError):
         last = dict(json.loads(path.read_text(encoding="utf-8")))
     if port is None:
         known = last.get("port")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge.bundle.canonical import SLUG, canonical_json, parse_canonical
@@ -285,6 +285,10 @@ class Pki:
         """Sign the revocation list anew, with today's date. Errors: ClockError."""
         with locked(self.folder / LOCK):
             self._write_revocations(make.revoked_entries(self._revocations()), self.now())
+
+    def sign(self, data: bytes) -> bytes:
+        """By the root's key, over `data` that begins with a purpose. Errors: SpecError, UntrustedError."""
+        return self._root_key().sign(data, ec.ECDSA(hashes.SHA256()))
 
     # Within
 

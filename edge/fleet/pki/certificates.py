@@ -285,11 +285,11 @@ def revoked_entries(revocations: x509.CertificateRevocationList | None) -> tuple
 
 def check_signed(certificate: x509.Certificate, root: x509.Certificate, where: str) -> None:
     """Errors: UntrustedError when the root did not sign it."""
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
     try:
         certificate.verify_directly_issued_by(root)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise UntrustedError(
             "is not a certificate of this fleet", where=where, mend="use the enrolment file of this fleet"
         ) from error

@@ -6,9 +6,9 @@
 (1) The request is signed by the device's Ed25519 key over all of it, and the certificate request by the TLS key over
     the digest of the Ed25519 key: neither key can be taken out and put beside another.
 (2) Both private keys stay on the device; neither file holds a secret.
-(3) The enrolment is believed on the word of who carries it: the device has nothing yet to check a first one against
-    but that it is for its own key. Both sides show the fingerprint of the root, to compare. A later one must have the
-    same root.
+(3) The enrolment is signed by the root's key over all of it: who carries it cannot put a builder, an update root or a
+    broker of his own beside the genuine certificate. The device has nothing yet to check the first root against: both
+    sides show its fingerprint, to compare. A later enrolment must have the same root.
 (4) A reader refuses a version or a field that it does not know.
 """
 
@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -33,10 +35,17 @@ from edge.fleet.pki import certificates as make
 from edge.fleet.wire.documents import Document, Part, Slug
 
 REQUEST_PURPOSE = b"edge enrolment request 1\n"
+# The root's key signs certificates too, which begin with another byte.
+ENROLMENT_PURPOSE = b"edge enrolment 1\n"
 KEY_URI = "urn:edge:device-key:sha256:"
 MAX_BYTES = 1 << 20
 AGAIN = "make the request again on the device"
 ANEW = "have the fleet make the enrolment again"
+# What cryptography raises for bytes that are no certificate, or one of a kind that it does not know.
+UNREADABLE = (
+    ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+    x509.InvalidVersion, UnsupportedAlgorithm,
+)  # fmt: skip
 REQUEST_SUFFIX, ENROLMENT_SUFFIX = ".request.json", ".enrolment.json"
 
 Pem = Annotated[str, StringConstraints(max_length=8192, pattern=r"^[\n -~]+$")]
@@ -79,6 +88,11 @@ class EnrolmentFile(Document):
     updates: tuple[Place, ...] = ()
     builders: tuple[Builder, ...] = ()
     tuf_root: Annotated[str, StringConstraints(max_length=MAX_BYTES)] | None = None
+    signature: Base64
+
+    def signed_bytes(self) -> bytes:
+        """What the root's key signs: the purpose, and all but the signature."""
+        return ENROLMENT_PURPOSE + canonical_json(self.model_dump(mode="json", exclude={"signature"}))
 
 
 @dataclass(frozen=True)
@@ -176,7 +190,7 @@ def read_request(data: bytes, where: str) -> Request:
         ties = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         tied = _tie(raw) in ties.get_values_for_type(x509.UniformResourceIdentifier)
         name = make.common_name(csr.subject, where)
-    except (ValueError, x509.ExtensionNotFound) as error:
+    except UNREADABLE as error:
         raise InputError("holds no certificate request", where=where, mend=AGAIN) from error
     if not (genuine and tied and name == found.device):
         raise UntrustedError("its two keys do not vouch for each other", where=where, mend=AGAIN)
@@ -185,10 +199,13 @@ def read_request(data: bytes, where: str) -> Request:
     return Request(found.device, raw, public_key)
 
 
-def make_enrolment(enrolment: Enrolment) -> bytes:
-    """The bytes of DEVICE.enrolment.json, read back once. Errors: as read_enrolment."""
+def make_enrolment(enrolment: Enrolment, sign: Callable[[bytes], bytes]) -> bytes:
+    """The bytes of DEVICE.enrolment.json, read back once. sign: `Pki.sign` of the fleet.
+
+    Errors: as read_enrolment, and those of `sign`.
+    """
     try:
-        made = EnrolmentFile(
+        unsigned = EnrolmentFile(
             device=enrolment.device,
             certificate=enrolment.certificate.decode("ascii"),
             ca=enrolment.ca.decode("ascii"),
@@ -197,12 +214,14 @@ def make_enrolment(enrolment: Enrolment) -> bytes:
             updates=enrolment.updates,
             builders=tuple(Builder(name=key.name, public_key=key.to_pem().decode()) for key in enrolment.builders),
             tuf_root=None if enrolment.tuf_root is None else enrolment.tuf_root.decode("utf-8"),
+            signature="none",
         )
     except ValueError as error:
         raise InputError(
             "the enrolment cannot be written", where=enrolment.device, mend="check broker, updates and TUF root"
         ) from error
-    data = made.to_bytes() + b"\n"
+    signature = base64.b64encode(sign(unsigned.signed_bytes())).decode()
+    data = unsigned.model_copy(update={"signature": signature}).to_bytes() + b"\n"
     read_enrolment(data, enrolment.device, device=enrolment.device)
     return data
 
@@ -218,7 +237,7 @@ def read_enrolment(
     """Check an enrolment. device, tls_key_pem: of this device; known_ca: PEM of the fleet that it is in already.
 
     Errors: InputError when it is no enrolment; UntrustedError when it is for another device, another key or of
-    another fleet.
+    another fleet, or was changed; SpecError when known_ca is no certificate.
     """
     found = EnrolmentFile.from_bytes(_small(data, where), where)
     try:
@@ -227,7 +246,8 @@ def read_enrolment(
         name = make.common_name(certificate.subject, where)
         purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         may_sign = root.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (ValueError, x509.ExtensionNotFound) as error:
+        public_key = certificate.public_key()
+    except UNREADABLE as error:
         raise InputError("its certificates cannot be read", where=where, mend=ANEW) from error
     make.check_signed(root, root, where)
     make.check_signed(certificate, root, where)
@@ -235,9 +255,9 @@ def read_enrolment(
         raise UntrustedError("its certificate is not one of a device", where=where, mend=ANEW)
     if device is not None and found.device != device:
         raise UntrustedError(f"is for {found.device}, this device is {device}", where=where, mend="take the right file")
-    if tls_key_pem is not None and certificate.public_key() != _private(tls_key_pem).public_key():
+    if tls_key_pem is not None and public_key != _private(tls_key_pem).public_key():
         raise UntrustedError("is for another key than this device's", where=where, mend=f"{AGAIN} and enrol that")
-    if known_ca is not None and x509.load_pem_x509_certificate(known_ca) != root:
+    if known_ca is not None and _known(known_ca) != root:
         raise UntrustedError("is of another fleet than this device's", where=where, mend="take the right file")
     builders = []
     for item in found.builders:
@@ -245,6 +265,7 @@ def read_enrolment(
             builders.append(parse_public_pem(item.public_key.encode(), item.name, "builder", where)[0])
         except SpecError as error:
             raise InputError(f"the key of builder {item.name} cannot be read", where=where, mend=ANEW) from error
+    _check_signature(found, root, where)
     return Enrolment(
         device=found.device,
         certificate=found.certificate.encode(),
@@ -255,6 +276,26 @@ def read_enrolment(
         builders=tuple(builders),
         tuf_root=None if found.tuf_root is None else found.tuf_root.encode(),
     )
+
+
+def _known(ca: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(ca)
+    except ValueError as error:
+        raise SpecError(
+            "the fleet's root on this device cannot be read", where="ca.pem", mend="take the file away and enrol again"
+        ) from error
+
+
+def _check_signature(found: EnrolmentFile, root: x509.Certificate, where: str) -> None:
+    """Rule 3."""
+    key = root.public_key()
+    try:
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            raise InvalidSignature
+        key.verify(base64.b64decode(found.signature), found.signed_bytes(), ec.ECDSA(hashes.SHA256()))
+    except (ValueError, InvalidSignature) as error:
+        raise UntrustedError("was changed after the fleet signed it", where=where, mend=ANEW) from error
 
 
 def _tie(raw_public_key: bytes) -> str:

@@ -45,12 +45,15 @@ def read_evidence(connection: Connection, rollout: str, digest: str, since_ms: i
             .where(tested.bundle_digest == digest, tested.received_at >= since)
         )
     ]  # fmt: skip
-    # A refusal may come before the device has read which bundle it is; a way back is of this rollout or of a person.
+    # A refusal may come before the device has read which bundle it is; a way back is of this rollout or of a person,
+    # and was asked for: another build that failed on top of this one leaves this one in force.
     ours = or_(installed.rollout.is_(None), installed.rollout == rollout)
     about = or_(
         installed.to_digest == digest,
         and_(installed.to_digest.is_(None), installed.rollout == rollout),
-        and_(installed.from_digest == digest, installed.outcome == "rolled_back", ours),
+        and_(
+            installed.from_digest == digest, installed.outcome == "rolled_back", installed.reason == "requested", ours
+        ),
     )
     found += [
         Evidence(row.device, f"{row.epoch}/{row.seq}", to_ms(row.received_at), digest,

@@ -102,9 +102,8 @@ results = Table(
     Column("energy_j_per_token", Float),
     Column("peak_rss_bytes", BigInteger),
     Column("checks", Text, nullable=False),  # JSON list of the verdicts against budgets
-    Index(None, "bundle_digest", "device"),
+    Index(None, "bundle_digest", "device", "received_at"),
     Index(None, "device", "received_at"),
-    Index(None, "target", "bundle_digest"),
     Index(None, "received_at"),
 )
 
@@ -125,6 +124,7 @@ installs = Table(
     Column("kept_bytes", BigInteger, nullable=False),
     Column("duration_s", Float, nullable=False),
     Index(None, "to_digest", "device"),
+    Index(None, "received_at"),
     Index(None, "device", "received_at"),
     Index(None, "rollout"),
 )

@@ -250,8 +250,10 @@ class UpdateClient:
 
         try:
             timestamp = Metadata.from_bytes((self.home / "metadata" / "timestamp.json").read_bytes())
-            return datetime.fromisoformat(timestamp.signed.unrecognized_fields[SIGNED_AT_FIELD])
-        except (OSError, ValueError, KeyError, TypeError, RepositoryError):  # of another tool: nothing can be said
+            signed = datetime.fromisoformat(timestamp.signed.unrecognized_fields[SIGNED_AT_FIELD])
+            return plausible(signed.replace(tzinfo=signed.tzinfo or UTC), "its signer's")
+        except (OSError, ValueError, KeyError, TypeError, RepositoryError, ClockError):
+            # Of another tool, or impossible: nothing can be said.
             return None
 
     def _behind(self, error: EdgeError, now: datetime) -> EdgeError:

@@ -3,7 +3,8 @@
 The order is that of a publication: blobs, chunk manifests, then metadata with the timestamp last, each file written
 beside its place and renamed: a stick that is pulled out too early holds the old state, or (in the middle of a change
 of keys) one that devices refuse until it is copied again. What is there already is read and kept when it is right;
-what was written is read back from the medium, not from memory. Only plain files and folders: FAT knows no links.
+what was written is read back from the medium, not from memory. Only plain files and folders: FAT knows no links, and a
+stick that has some in the place of our folders would have us write and tidy up elsewhere.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from edge.fleet.updates.errors import ChangedDataError
 from edge.fleet.updates.fetching import free_bytes
 from edge.fleet.updates.layout import MAX_METADATA_BYTES, Layout
 from edge.fleet.updates.places import UpdatePlace
-from edge.fleet.updates.publishing import make_folders, metadata_files
+from edge.fleet.updates.publishing import NUMBERED, make_folders, metadata_files
 from edge.fleet.updates.repository import Repository
+
+_FOLDERS = ("metadata", "targets", "targets/releases", "blobs")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ def copy_published(
         for name in releases:
             if name not in known:
                 raise SpecError(f"release {name[:60]!r} is not published", mend=f"published: {', '.join(known) or '-'}")
+        _check_plain(folder)
         _check_same(folder, files["1.root.json"])
         chosen = [name for name in known if not releases or name in releases]
         manifests = {}
@@ -85,6 +89,13 @@ def copy_published(
             raise resource_error(error, str(folder)) from error
     written = sum(missing.values())
     return Copied(tuple(chosen), written, sum(blobs.values()) - written)
+
+
+def _check_plain(folder: Path) -> None:
+    """Errors: BundleError for a link in the place of a folder of ours."""
+    for path in (*(folder / name for name in _FOLDERS), *(folder / "blobs").glob("*")):
+        if path.is_symlink():
+            raise BundleError("is a link, which a stick of ours never holds", where=str(path), mend="remove it")
 
 
 def _check_same(folder: Path, root: bytes) -> None:
@@ -129,7 +140,7 @@ def _write_metadata(folder: Path, files: dict[str, bytes], top: Path) -> None:
     for name in sorted(files, key=lambda name: (order[name.split(".")[-2]], len(name), name)):
         write_atomic(folder / name, files[name])
     for path in folder.iterdir():
-        if path.name not in files and path.suffix == ".json":
+        if path.name not in files and NUMBERED.fullmatch(path.name):
             path.unlink()
     fsync_directory(folder)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.errors import EdgeError, OfflineError
+from edge.errors import EdgeError, OfflineError, ResourceError
 from edge.fleet.updates.chunk_manifest import Span
 from edge.fleet.updates.cutting import blob_name
 from edge.fleet.updates.errors import ChangedDataError, NotThereError, UnreachableError
@@ -131,7 +131,10 @@ class Fetcher:
         group = _adjacent(wanted, self._options.request_bytes)
         start = group[0].part_offset_bytes
         size = group[-1].part_offset_bytes + group[-1].size_bytes - start
-        reply = place.read_range(blob_name(blob), start, size)
+        try:
+            reply = place.read_range(blob_name(blob), start, size)
+        except ResourceError as error:  # of the place (certificates that cannot be used), not of what is written
+            raise UnreachableError(error.what, where=error.where, mend=error.mend) from error
         self.count.requests += 1
         try:
             stream = _Stream(reply, self._received)

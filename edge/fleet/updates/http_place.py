@@ -1,9 +1,9 @@
 """A place behind HTTPS: one host, mutual TLS, ranges, and no patience for servers that misbehave.
 
 Rules. (1) https only; http is for loopback, where tests and a reverse proxy live. (2) No redirect is followed, no proxy
-is asked, nothing is compressed. (3) Each wait for bytes has a limit, and so has the average speed: a server that sends
-one byte now and then does not hold the device. (4) A reply must be what was asked for: 206 with the right range, or 200
-with the whole file; a range of other bytes is an error.
+is asked, nothing is compressed. (3) Each wait for bytes has a limit, and so have the head of a reply as a whole and the
+average speed of the rest: a server that sends one byte now and then does not hold the device. (4) A reply must be what
+was asked for, with its length: 206 with the right range, or 200 with the whole file; other bytes are an error.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from edge.errors import EdgeError, InputError, ResourceError
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]+|\*)")
 
 
 class TlsFiles(Protocol):
@@ -49,7 +51,8 @@ class HttpPlace:
     """The repository below `url`.
 
     credentials: for mutual TLS; None uses the system's CAs and shows no certificate. connect_s, read_s: longest wait
-    for a connection and for the next bytes. least_bytes_per_s: the slowest average that is borne, once `grace_s` have
+    for a connection and for the next bytes; a reply's whole head
+    may take twice read_s. least_bytes_per_s: the slowest average that is borne, once `grace_s` have
     passed; set it to 0 for a line that is slower still.
     """
 
@@ -143,12 +146,15 @@ class HttpPlace:
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._failed(error) from error
-        with contextlib.suppress(TypeError, ValueError):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
             said = email.utils.parsedate_to_datetime(response.headers.get("Date", ""))
             self._server_time = said if said.tzinfo else said.replace(tzinfo=UTC)
         if response.status in (404, 403, 410):
             _let_go(response)
             raise NotThereError(f"lacks {path[:80]}", where=self.name, mend="check the address, or publish again")
+        if "Transfer-Encoding" in response.headers:  # what comes between its chunks has no limit in time
+            _let_go(response)
+            raise UnreachableError("does not say a reply's length", where=self.name, mend="let it serve plain files")
         if response.headers.get("Content-Encoding", "identity") != "identity":
             _let_go(response)
             raise UnreachableError("sends other bytes than the file has", where=self.name, mend="turn compression off")
@@ -186,7 +192,7 @@ class HttpPlace:
 
         self.close()
         if isinstance(error, urllib.ReadTimeoutError):
-            return SlowError(f"sent nothing for {self._read_s:.0f} s", where=self.name, mend="try later")
+            return SlowError(f"sent nothing of use for {self._read_s:.0f} s", where=self.name, mend="try later")
         if isinstance(error, urllib.ConnectTimeoutError | urllib.NewConnectionError | urllib.NameResolutionError):
             return UnreachableError("does not answer", where=self.name, mend="check the line and the address")
         if isinstance(error, urllib.SSLError):
@@ -207,6 +213,8 @@ class HttpPlace:
                 )
             else:
                 self._pool = HTTPConnectionPool(self._host, self._port, maxsize=1, retries=False)
+            # Of this pool, not of its class.
+            self._pool.ConnectionCls = _with_head_limit(self._pool.ConnectionCls, 2 * self._read_s)
         return self._pool
 
     def _context(self) -> ssl.SSLContext:
@@ -223,6 +231,32 @@ class HttpPlace:
                 "this device's certificates cannot be used", where=self.name, mend="enrol the device again"
             ) from error
         return context
+
+
+def _with_head_limit(connection: Any, limit_s: float) -> Any:
+    """A class of connections whose replies' heads end in time: each byte of one has a time limit of its own only."""
+
+    class Limited(connection):  # type: ignore[misc]
+        def getresponse(self) -> Any:
+            was_cut = threading.Event()
+
+            def cut(sock: socket.socket = self.sock) -> None:
+                was_cut.set()
+                with contextlib.suppress(OSError):
+                    # Of the class below TLS, whose own would take the connection from under the reader.
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+            timer = threading.Timer(limit_s, cut)
+            timer.daemon = True
+            timer.start()
+            try:
+                return super().getresponse()
+            finally:
+                timer.cancel()
+                if was_cut.is_set():  # an end of file can pass for the end of a head
+                    raise TimeoutError
+
+    return Limited
 
 
 def _let_go(response: BaseHTTPResponse) -> None:

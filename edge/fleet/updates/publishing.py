@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # Snapshots and targets that stay readable for clients that read the timestamp before a publication and go on after it.
 KEPT_VERSIONS = 8
-_NUMBERED = re.compile(r"([1-9][0-9]*)\.(root|targets|snapshot)\.json")
+NUMBERED = re.compile(r"([1-9][0-9]*)\.(root|targets|snapshot)\.json")
 _FOLDER = re.compile(r"metadata\.([1-9][0-9]*)")
 
 
@@ -86,7 +86,7 @@ def metadata_files(layout: Layout) -> dict[str, bytes]:
     if not layout.metadata.is_dir():
         return {}
     names = sorted(path.name for path in layout.metadata.iterdir())
-    wanted = [name for name in names if name == "timestamp.json" or _NUMBERED.fullmatch(name)]
+    wanted = [name for name in names if name == "timestamp.json" or NUMBERED.fullmatch(name)]
     return {name: layout.read(layout.metadata / name) or b"" for name in wanted}
 
 
@@ -153,7 +153,7 @@ def _signed_set(
 def _with_history(old: dict[str, bytes], new: dict[str, Metadata[Any]]) -> dict[str, bytes]:
     files = {}
     for name, data in old.items():
-        match = _NUMBERED.fullmatch(name)
+        match = NUMBERED.fullmatch(name)
         if match and (match[2] == "root" or int(match[1]) > new[match[2]].signed.version - KEPT_VERSIONS):
             files[name] = data
     for role, metadata in new.items():

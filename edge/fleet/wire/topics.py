@@ -28,7 +28,7 @@ DOWN_KINDS = ("ack", "desired")
 ALL_UP = f"{ROOT}/+/up/+"
 ALL_COMMANDS = f"{ROOT}/+/cmd/+/+"
 SHARE_GROUP = "collectors"
-SHARED_UP = f"$share/{SHARE_GROUP}/{ALL_UP}"
+SHARED_UP = f"$share/{SHARE_GROUP}/{ALL_UP}"  # of tools and tests; a fleet's group has a secret in its name
 # Certificates with these names belong to the fleet's own parts.
 RESERVED = ("collector", "operator", "broker")
 
@@ -41,6 +41,11 @@ class Address:
     kind: Kind
     operation: str = ""
     command: str = ""
+
+
+def shared_up(group: str) -> str:
+    """The subscription that the collectors of one database share; see edge.fleet.store.share."""
+    return f"$share/{group}/{ALL_UP}"
 
 
 def good_device(name: str) -> str:

@@ -280,6 +280,28 @@ def test_too_little_space_is_said_before_a_byte_is_written(device: Device) -> No
     assert device.installer(free=lambda _: exact).install(FolderSource(device.build("three"))).outcome == "committed"
 
 
+def test_what_was_fetched_of_another_bundle_is_room(device: Device) -> None:
+    """If not: a large build that was cut short and then withdrawn leaves no room for the one that replaces it."""
+    device.install("one")
+    common, device.files = device.files, dict(device.files) | {"model/more.data": BIG * 20}
+    assert device.installer().install(CutShort(device.build("two"))).outcome == "failed"
+    device.files = common
+    partial = partial_path(device.base / "b/model/more.data")
+    partial.write_bytes(BIG * 20)
+    three = FolderSource(device.build("three"))
+    missing = sum(len(data) for data in device.files.values()) + len(BIG)
+    assert device.installer(free=lambda _: missing // 2).install(three).outcome == "committed"
+    # A partial file with its whole length and no blocks frees nothing, and what it seems to hold must be brought.
+    device.files = dict(common) | {"model/more.data": BIG * 20}
+    assert device.installer().install(CutShort(device.build("four"))).outcome == "failed"
+    (device.base / "a/model/decoder.onnx.data").unlink(missing_ok=True)
+    with partial_path(device.base / "a/model/decoder.onnx.data").open("wb") as file:
+        file.truncate(len(BIG))
+    device.files = common
+    refused = device.installer(free=lambda _: len(BIG) // 2).install(FolderSource(device.build("five")))
+    assert (refused.outcome, refused.reason) == ("refused", "no_space")
+
+
 def test_a_disk_that_is_full_in_the_middle_and_one_that_is_read_only(device: Device, tmp_path: Path) -> None:
     """If not: a full disk costs the running build, or leaves an install that cannot go on."""
     mount = tmp_path / "small"
@@ -505,6 +527,31 @@ def test_a_lost_memory_is_made_anew(device: Device, damage: str) -> None:
     assert outcome is not None and (outcome.outcome, device.text()) == ("committed", "two"), "it was not tested anew"
     assert device.installer().rollback().outcome == "rolled_back"
     assert device.text() == "one"
+
+
+def test_a_lost_memory_beside_a_build_that_failed(device: Device) -> None:
+    """If not: a bad block puts the build into force that failed its self-test, since it lies there whole."""
+    device.install("one")
+    device.verdict = False
+    device.install("two")
+    for link in (True, False):
+        (device.base / "state.json").unlink()
+        if not link:
+            (device.base / "current").unlink()
+        assert device.installer().resume() is None
+        assert (device.text(), in_force(device.base / "current").name, device.tested) == ("one", "a", ["a", "b"])
+    assert device.installer().rollback().outcome == "refused", "the build that failed is a way back"
+
+
+def test_a_lost_memory_beside_a_build_that_waited(device: Device) -> None:
+    """If not: a bad block while an install waits for a visit puts an untested build into force for that visit."""
+    device.install("one")
+    with open_visit(device):
+        device.install("two")
+        (device.base / "state.json").unlink()
+        assert device.installer().resume() is None
+        assert (device.text(), in_force(device.base / "current").name) == ("one", "a")
+    assert device.install("two").outcome == "committed"
 
 
 def test_a_lost_memory_with_one_build(device: Device) -> None:

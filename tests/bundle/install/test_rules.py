@@ -227,6 +227,19 @@ def test_without_a_memory() -> None:
     assert due(rebuilt("a", {"b": two})) == Verify("b", two.digest)
     assert due(rebuilt(None, {"b": two})) == Verify("b", two.digest)
     assert due(rebuilt(None, {"a": one, "b": two})) == Verify("b", two.digest)
+    both: dict[Slot, Build] = {"a": one, "b": two}
+    for link, verdicts, confirmed in (
+        ("b", {"a": True}, "a"),  # shown, never tested: tested now, with the one that passed to fall back to
+        ("b", {"a": True, "b": True}, "a"),
+        ("b", {"a": True, "b": False}, "a"),
+        ("a", {"a": True}, "a"),  # the other one was on its way in
+        ("a", {"a": True, "b": False}, "a"),
+        ("a", {"b": False}, "a"),
+        (None, {"b": True}, "b"),
+        (None, {"a": False, "b": True}, "b"),
+    ):
+        assert rebuilt(link, both, verdicts).slot == confirmed, (link, verdicts)
+    assert rebuilt("a", both, {"a": True, "b": False}).previous is None
 
 
 def test_reasons_are_those_of_the_fleet() -> None:

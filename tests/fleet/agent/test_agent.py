@@ -11,19 +11,24 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from edge.bundle.attestation import EARLIEST_PLAUSIBLE_TIME
 from edge.bundle.keys import KeyStore
 from edge.bundle.update_lock import FileUpdateLock
 from edge.errors import SpecError, UntrustedError
+from edge.fleet.agent.agent import FULL
 from edge.fleet.agent.config import AgentConfig
 from edge.fleet.agent.enrolled import make_request_file, read_enrolled, take_enrolment
+from edge.fleet.agent.outbox import OutboxLimits
+from edge.fleet.agent.start import make_agent
 from edge.fleet.pki.certificates import certificate_pem
 from edge.fleet.pki.enrolment import Enrolment, make_enrolment, read_request
 from edge.fleet.wire import topics
-from edge.fleet.wire.event import RESULT, TELEMETRY, verify_event
+from edge.fleet.wire.event import RESULT, verify_event
 from edge.fleet.wire.messages import Command, DesiredState, InstallReport, ReportedState
 from edge.fleet.wire.report import FieldReport
 from tests.fleet.agent.listener import listen
@@ -202,7 +207,8 @@ def test_enrolment_that_is_not_for_this_device(config: AgentConfig, broker: Brok
     other = Pki.create(tmp_path / "other")
     request = read_request((tmp_path / f"{DEVICE}.request.json").read_bytes(), "request")
     certificate = certificate_pem(other.issue(DEVICE, request.tls_key))
-    file.write_bytes(make_enrolment(Enrolment(DEVICE, certificate, other.ca.read_bytes(), "localhost", 8883)))
+    foreign = Enrolment(DEVICE, certificate, other.ca.read_bytes(), "localhost", 8883)
+    file.write_bytes(make_enrolment(foreign, other.sign))
     with pytest.raises(UntrustedError, match="another fleet"):
         take_enrolment(config.home, config.keys, DEVICE, file, lambda _: None)
     assert read_enrolled(config.home).port == broker.port
@@ -210,10 +216,31 @@ def test_enrolment_that_is_not_for_this_device(config: AgentConfig, broker: Brok
         read_enrolled(tmp_path / "nowhere")
 
 
-def test_events_of_a_device_that_is_not_believed(config: AgentConfig) -> None:
-    """If not: telemetry of a clock before its certificate carries a time."""
-    believe = read_enrolled(config.home).believe
-    end = read_enrolled(config.home).not_after
-    assert not believe(end.replace(year=end.year + 1))
-    assert believe(end.replace(year=end.year - 1)) or believe(end)
-    assert TELEMETRY
+def test_telemetry_that_gives_way_is_said(config: AgentConfig, tmp_path: Path) -> None:
+    """If not: a device that was offline for long has gaps, and nothing in its journal says why."""
+    said: list[str] = []
+    config = replace(config, telemetry_every_s=0.0, outbox=OutboxLimits(rows=10), broker=("127.0.0.1", 1))
+    agent = make_agent(config, say=said.append, root=tmp_path / "root")
+    for _ in range(9):
+        agent.step()
+    assert FULL not in said
+    for _ in range(9):
+        agent.step()
+    assert said.count(FULL) == 1
+    assert agent._parts.outbox.counts().dropped > 5
+    agent.close()
+
+
+def test_events_of_a_device_that_is_not_believed(config: AgentConfig, tmp_path: Path) -> None:
+    """If not: an event of a clock outside of the certificate's time carries that time."""
+    enrolled = read_enrolled(config.home)
+    end = enrolled.not_after
+    for now, believed in (
+        (end - timedelta(days=1), True), (end + timedelta(days=1), False), (EARLIEST_PLAUSIBLE_TIME, True),
+        (EARLIEST_PLAUSIBLE_TIME - timedelta(days=2), False),
+    ):  # fmt: skip
+        assert enrolled.believe(now) is believed
+    agent = make_agent(config, say=lambda _: None, root=tmp_path / "root")
+    outbox = agent._parts.outbox
+    assert outbox._believe(end - timedelta(days=1)) and not outbox._believe(end + timedelta(days=1))
+    agent.close()

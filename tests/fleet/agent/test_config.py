@@ -121,6 +121,7 @@ def test_why_there_is_no_connection() -> None:
         (TimeoutError("x"), "does not answer", False),
         (ssl.SSLError(1, "tlsv13 alert certificate required"), "wants a certificate", True),
         (ssl.SSLError(1, "[SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] sslv3 alert certificate expired"), "expired", True),
+        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "broke off", False),
         (OSError(113, "No route to host"), "no way to the broker", False),
         (SpecError("certificate, key and CA do not fit"), "do not fit", True),
         (ValueError("Jane Quimby"), "no connection (ValueError)", False),

@@ -6,6 +6,7 @@ import itertools
 import random
 import select
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -265,6 +266,63 @@ def test_a_broker_that_is_gone_for_a_week(tmp_path: Path) -> None:
     assert 1 <= len(said) <= 7 * 4 + 1
     assert outbox.counts().rows == 150
     assert uplink.state.window == {}
+
+
+def test_one_refusal_after_many_failures(tmp_path: Path) -> None:
+    """If not: after a weekend without Wi-Fi one handshake with a portal makes the device silent for an hour."""
+    clock, errors = Clock(), [OSError(113, "No route to host")]
+    outbox = make_outbox(tmp_path / "outbox.db", clock=clock)
+    uplink = Uplink(outbox, clock=clock.monotonic, chance=lambda: 0.5)
+
+    def connect() -> mqtt.Client:
+        raise errors[-1]
+
+    def wait_s() -> float:
+        link.tick()
+        clock.forward(seconds := link.wait_s(1e6))
+        return seconds
+
+    link = Link(DEVICE, uplink, connect, clock=clock.monotonic, chance=lambda: 0.5)
+    assert [wait_s() for _ in range(30)][-1] == 120.0
+    errors.append(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"))
+    assert [wait_s() for _ in range(10)] == [60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, *[3600.0] * 4]
+    errors.append(ssl.SSLEOFError(8, "EOF occurred in violation of protocol"))
+    assert [wait_s() for _ in range(3)] == [1.0, 2.0, 4.0]
+
+
+class Buffered:
+    """A client whose TLS layer holds `left` packets that no select sees: one is read at a time."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def socket(self) -> Buffered:
+        return self
+
+    def pending(self) -> int:
+        return self.left
+
+    def loop_read(self) -> None:
+        self.left -= 1
+
+    def loop_misc(self) -> None:
+        """Nothing to keep alive."""
+
+
+def test_more_packets_in_a_record_than_are_read_at_once(tmp_path: Path) -> None:
+    """If not: behind 64 retained commands the next one waits until the broker happens to say something else."""
+    clock, client = Clock(), Buffered(200)
+    outbox = make_outbox(tmp_path / "outbox.db")
+    uplink = Uplink(outbox, clock=clock.monotonic, chance=lambda: 0.5)
+    link = Link(DEVICE, uplink, lambda: client, clock=clock.monotonic, chance=lambda: 0.5)  # type: ignore[arg-type, return-value]
+    link.tick()
+    link.readable()
+    assert 0 < client.left < 200
+    for _ in range(10):
+        if link.wait_s() == 0:
+            link.tick()
+    assert client.left == 0
+    assert link.wait_s() > 0
 
 
 def test_many_in_one_loop(tmp_path: Path, broker: Broker) -> None:

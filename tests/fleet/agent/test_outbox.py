@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from edge.errors import InputError, ResourceError
+from edge.fleet.agent import outbox as outbox_of
 from edge.fleet.agent import outbox_file
 from edge.fleet.agent.outbox import ROW_BYTES, Outbox, OutboxLimits
 from edge.fleet.agent.outbox_file import set_aside
@@ -44,6 +45,8 @@ def test_an_event_is_signed_and_comes_back_as_it_went(tmp_path: Path) -> None:
     verify_event(event, KEY.raw_public)
     assert (event.device, event.seq, event.data, event.time) == (DEVICE, 1, BODY, "2026-11-22T12:00:00.000Z")
     assert outbox.event("00000000", 1) is None
+    for pragma, value in (("synchronous", 2), ("journal_mode", "wal")):  # 2: FULL; no kill -9 shows the difference
+        assert outbox._database.execute(f"PRAGMA {pragma}").fetchone() == (value,), "a power cut takes what was queued"
 
 
 def test_results_go_before_telemetry_and_the_oldest_first(tmp_path: Path) -> None:
@@ -128,6 +131,9 @@ def test_put_aside(tmp_path: Path) -> None:
     outbox.put_aside(outbox.epoch, 1, "oversize")
     assert keys(outbox) == [2]
     assert (outbox.counts().rows, outbox.counts().aside) == (2, 1)
+    assert outbox.take_back("damaged") == 0
+    assert outbox.take_back("oversize") == 1
+    assert keys(outbox) == [1, 2]
 
 
 def test_one_owner(tmp_path: Path) -> None:
@@ -218,6 +224,41 @@ def test_a_broken_file_is_set_aside(tmp_path: Path, harm: Callable[[Path], None]
     outbox.close()
     assert make_outbox(path).epoch == outbox.epoch
     assert list(tmp_path.glob("outbox.db.broken-*"))
+
+
+def test_the_newest_broken_files_are_kept(tmp_path: Path) -> None:
+    """If not: the file to send us is thrown away in place of an older one, or they fill the disk."""
+    path = tmp_path / "outbox.db"
+    for number in range(7):
+        path.write_text(str(number))
+        set_aside(path)
+    kept = sorted(tmp_path.glob("outbox.db.broken-*"))
+    assert [(one.name[-1], one.read_text()) for one in kept] == [("5", "4"), ("6", "5"), ("7", "6")]
+
+
+def test_broken_and_no_room_to_begin_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If not: an outbox that broke while the disk was full stays shut until somebody starts the agent again."""
+    path = tmp_path / "outbox.db"
+    outbox = make_outbox(path)
+    for _ in range(400):
+        outbox.queue(RESULT, b"x" * 4000)
+    outbox._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 4096))
+
+    def full(*_: object) -> None:
+        raise ResourceError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox_of, "open_file", full)
+        for _ in range(4):
+            with pytest.raises(ResourceError):
+                outbox.acknowledge(outbox.epoch, list(range(1, 400)))
+                outbox.waiting(1000)
+    with contextlib.suppress(ResourceError):  # the first call finds it closed and begins it anew
+        outbox.queue(RESULT, BODY)
+    assert outbox.queue(RESULT, BODY) is not None
 
 
 def test_killed_while_a_broken_file_is_set_aside(tmp_path: Path) -> None:

@@ -130,6 +130,24 @@ def test_an_encounter_that_opens_ends_the_benchmark() -> None:
     assert agent.tick(400) == ["bench local"]
 
 
+def test_a_battery_that_runs_low_ends_the_benchmark() -> None:
+    """If not: a tablet that nobody plugged in is empty when the next visit begins."""
+    agent = Agent(Memory())
+    assert agent.tick() == ["bench new_build"]
+    assert agent.tick(battery_percent=31.0) == [] and not any(isinstance(one, Stop) for one in agent.done)
+    agent.tick(battery_percent=29.0)
+    assert agent.done[-1] == Stop("battery")
+    agent.bench(measured=False, reason="battery")
+    assert agent.memory.failed_runs == 0, "the build is not to blame"
+    assert agent.tick(1e5) == []
+    assert agent.tick(charging=True) == ["bench new_build"]
+    agent.done.clear()
+    agent.tick(battery_percent=10.0)
+    assert not agent.done, "on mains any charge will do"
+    agent.tick(charging=None)
+    assert agent.done == [Stop("battery")]
+
+
 def test_a_command_goes_its_way_once() -> None:
     """If not: a repeated, replayed or reordered command runs twice, or is never answered."""
     agent = Agent()
@@ -249,6 +267,17 @@ def test_desired_state() -> None:
     assert agent.tick() == ["rollback desired"], "what lies in the other slot is fetched again"
     agent.install("rolled_back", "requested")
     assert agent.tick(installed=Installed(digest=OLD, slot="a")) == ["bench new_build"]
+
+
+def test_slots_that_do_not_show_what_was_installed() -> None:
+    """If not: a device whose slots cannot be read installs one build every ten seconds, until its flash is worn."""
+    agent = Agent()
+    agent.on(DesiredSeen(DESIRED))
+    assert agent.tick() == ["install desired"]
+    agent.install("committed")
+    assert [agent.tick(10) for _ in range(20)] == [[]] * 20
+    agent.on(DesiredSeen(DESIRED.model_copy(update={"desired_version": 2})))
+    assert agent.tick() == ["install desired"], "a newer order of the same build is not done"
 
 
 def test_another_form_of_the_same_version_is_passed_over() -> None:

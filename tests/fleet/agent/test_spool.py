@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from edge.fleet.agent.outbox import OutboxLimits
-from edge.fleet.agent.spool import Spool
+from edge.fleet.agent.spool import MOST_FILES, Spool, is_report
 from edge.fleet.wire.event import RESULT, TELEMETRY
 from edge.fleet.wire.messages import InstallReport
 from tests.fleet.agent.makers import Clock, make_outbox
+from tests.fleet.wire.reports import make_report
 
 REPORT = InstallReport(
     outcome="committed", reason="none", from_digest=None, to_digest="a" * 64, release="v1", slot="a", moved_bytes=1,
@@ -95,6 +96,46 @@ def test_what_is_no_report_is_kept_and_said_once(tmp_path: Path, data: bytes) ->
     assert len(desk.said) == 1
     assert desk.files() == [".json", ".kept"]
     assert outbox.counts().last_seq == 0
+
+
+def test_junk_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    """If not: behind 500 files that cannot be sent no result is ever seen again."""
+    desk = Desk(tmp_path / "results")
+    desk.folder.mkdir()
+    for number in range(MOST_FILES):
+        (desk.folder / f"{number}.kept").touch()
+    desk.spool.put("install", REPORT)
+    assert desk.spool.empty_into(make_outbox(tmp_path / "outbox.db")) == [("install", 1)]
+
+
+@pytest.mark.parametrize("change", [(b"{", b'{"release":"Anna Muster, born 1950",'), (b"{", b"{ "), (b"3.0", b"3.00")])
+def test_nothing_hides_between_the_fields(tmp_path: Path, change: tuple[bytes, bytes]) -> None:
+    """If not: a key that stands twice is checked in its last form, and its first, any text, is signed and sent."""
+    data = REPORT.replace(*change, 1)
+    assert data != REPORT and InstallReport.from_bytes(data, "x").to_bytes() == REPORT
+    desk = Desk(tmp_path / "results")
+    desk.spool.put("install", data)
+    outbox = make_outbox(tmp_path / "outbox.db")
+    assert desk.spool.empty_into(outbox) == []
+    assert (desk.files(), outbox.counts().last_seq) == ([".kept"], 0)
+    good = make_report().to_bytes()
+    for harmful in (good, good.replace(b"{", b'{"profile":"Anna Muster",', 1)):
+        (tmp_path / "report").write_bytes(harmful)
+        assert is_report(tmp_path / "report") == (harmful == good)
+
+
+def test_too_large_for_this_broker(tmp_path: Path) -> None:
+    """If not: a broker with a wrong limit makes a result a file that is never sent, or holds up the others."""
+    desk = Desk(tmp_path / "results")
+    outbox = make_outbox(tmp_path / "outbox.db")
+    outbox.most_bytes = 1000
+    desk.spool.put("result", b"x" * 3000)
+    desk.spool.put("install", REPORT)
+    assert [kind for kind, _ in desk.spool.empty_into(outbox)] == ["install"]
+    assert desk.files() == [".json"] and "this broker takes 1000" in desk.said[0]
+    outbox.most_bytes = 60_000
+    desk.clock.forward(60)
+    assert [kind for kind, _ in desk.spool.empty_into(outbox)] == ["result"]
 
 
 def test_a_file_that_was_changed(tmp_path: Path) -> None:

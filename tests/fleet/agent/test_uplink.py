@@ -93,7 +93,8 @@ def test_quarantined_is_kept_there_and_gone_here(field: Field) -> None:
     field.sent()
     field.ack(quarantined=((1, "implausible"),))
     assert field.outbox.counts().quarantined == 1
-    assert field.said == [f"the collector keeps event {field.outbox.epoch}/1 apart (implausible)"]
+    field.ack(quarantined=((2, "implausible"), (3, "implausible")))
+    assert field.said == ["the collector keeps events of this device apart (implausible)"], "a line for each event"
 
 
 def test_not_authorised(field: Field) -> None:
@@ -127,6 +128,48 @@ def test_larger_than_the_broker_takes(field: Field) -> None:
     with pytest.raises(Exception, match="larger than"):
         field.outbox.queue(RESULT, b"x" * 3000)
     assert field.outbox.counts().aside == 1
+
+
+def test_a_broker_that_takes_more(field: Field) -> None:
+    """If not: a result that a wrong limit of a broker put aside is never sent, though the limit was mended."""
+    field.outbox.queue(RESULT, b"x" * 3000)
+    field.uplink.connected(max_packet_bytes=2500)
+    assert field.sent() == []
+    for most, sent in ((2500, []), (2400, []), (2600, []), (70_000, [1])):
+        field.uplink.disconnected()
+        field.uplink.connected(max_packet_bytes=most)
+        assert field.sent() == sent
+    assert field.outbox.counts().aside == 0
+
+
+def test_aside_before_this_life(tmp_path: Path) -> None:
+    """If not: the same after a restart of the agent."""
+    outbox = make_outbox(tmp_path / "outbox.db")
+    outbox.queue(RESULT, BODY)
+    outbox.put_aside(outbox.epoch, 1, "oversize")
+    outbox.close()
+    field = Field(tmp_path)
+    field.uplink.connected(max_packet_bytes=70_000)
+    assert field.sent() == [1]
+
+
+def test_a_row_that_cannot_be_put_aside(field: Field, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If not: on a full disk one event too large holds up all others, so that nothing is acknowledged or deleted."""
+    field.outbox.queue(RESULT, b"x" * 3000)
+    for _ in range(100):
+        field.outbox.queue(RESULT, BODY)
+
+    def full(*_: object) -> None:
+        raise ResourceError("no space left for the outbox")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(field.outbox, "put_aside", full)
+        field.uplink.connected(max_packet_bytes=2500)
+        assert field.sent() == list(range(2, 17))
+        field.ack(*range(2, 17))
+        assert field.sent() == list(range(17, 33))
+    assert field.said == ["no space left for the outbox."]
+    assert field.outbox.counts().rows == 86
 
 
 def test_a_full_disk_delays_the_delete(field: Field, monkeypatch: pytest.MonkeyPatch) -> None:

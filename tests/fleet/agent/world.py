@@ -41,7 +41,7 @@ def enrolment_of(broker: Broker, request: Path, **changes: object) -> bytes:
     certificate = broker.pki.issue(found.device, found.tls_key)
     values: dict[str, object] = {"device": found.device, "broker_host": broker.host, "broker_port": broker.port}
     made = Enrolment(certificate=certificate_pem(certificate), ca=broker.pki.ca.read_bytes(), **(values | changes))  # type: ignore[arg-type]
-    return make_enrolment(made)
+    return make_enrolment(made, broker.pki.sign)
 
 
 class Runner:

@@ -23,11 +23,13 @@ from edge.bundle.signing import SigningKey
 from edge.errors import ResourceError
 from edge.fleet.collector.service import Collector
 from edge.fleet.collector.settings import Settings
+from edge.fleet.store.share import share_group
 from edge.fleet.store.store import Store, open_store, time_text
 from edge.fleet.store.tables import desired, devices, leases, messages, quarantine, results
 from edge.fleet.wire.connection import tls_context
 from edge.fleet.wire.event import RESULT, TELEMETRY
 from edge.fleet.wire.messages import Command, Presence, Publish, ReportedState
+from edge.fleet.wire.topics import SHARE_GROUP
 from tests.fleet.collector import parts
 from tests.fleet.collector.parts import SimDevice, count, new_key, register, result, until
 from tests.fleet.real_broker import Broker, running_broker
@@ -56,6 +58,7 @@ class Fleet:
     def __init__(self, broker: Broker, url: str) -> None:
         self.broker, self.url = broker, url
         self.store: Store = open_store(url)
+        share_group(self.store, SHARE_GROUP)  # the broker outlives many databases, and sessions remember their groups
         self.said: list[str] = []
         self._ends: list[Callable[[], None]] = [self.store.close]
 
@@ -259,7 +262,8 @@ def test_one_leads_and_another_follows(broker_of_two: Broker, tmp_path: Path) ->
         device.client.on_message = lambda _client, _data, message: heard.append(message.payload)
         device.client.subscribe("edge/v1/roll-1/down/+", 1)
         until(lambda: b'{"x":1}' in heard)  # retained
-        assert count(fleet.store, leases) == 1
+        assert count(fleet.store, leases, leases.c.holder.startswith("collector-1@")) == 1
+        assert count(fleet.store, leases, leases.c.holder.startswith("collector@")) == 0
         assert count(fleet.store, desired) == 0
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from edge.bundle.keys import KeyStore
 from edge.errors import EdgeError, SpecError
 from edge.fleet.dev.command import fleet, host_and_port
+from edge.fleet.pki.authority import Pki
 from edge.fleet.pki.enrolment import make_request, new_tls_key, read_enrolment
 
 
@@ -59,6 +60,19 @@ def test_from_nothing_to_a_revoked_device(tmp_path: Path) -> None:
     assert good("pki", "renew", *folder, "--host", "new.internal").count("\n") == 2
     assert good("pki", "browser", "operator", *folder, "--password", "word", "-o", tmp_path / "o.p12").strip()
     assert run("pki", "browser", "collector", *folder, "--password", "word").exit_code != 0
+
+
+def test_revoking_while_the_database_is_down(tmp_path: Path) -> None:
+    """A stolen tablet stays in the fleet until somebody has mended the database."""
+    folder = ("--folder", tmp_path / "fleet")
+    good("pki", "init", *folder)
+    pki = Pki.open(tmp_path / "fleet/pki")
+    pki.issue_device("tablet-1")
+    (tmp_path / "a-file").touch()
+    result = run("revoke", "tablet-1", *folder, "--database", f"sqlite:///{tmp_path}/a-file/fleet.db")
+    assert isinstance(result.exception, EdgeError)
+    assert "revoked: tablet-1  1 certificate\n" in result.stdout
+    assert pki.revoked_names() == ("tablet-1",)
 
 
 def test_broker_config(tmp_path: Path) -> None:

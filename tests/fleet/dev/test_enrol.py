@@ -53,7 +53,7 @@ def test_enrol(pki: Pki, store: Store, tmp_path: Path) -> None:
         asked.fingerprint, "canary", "notes", "rpi5", None,
     )  # fmt: skip
     assert known.certificate_serial in {item.serial for item in pki.issued()}
-    path = write_enrolment(enrolment, tmp_path)
+    path = write_enrolment(pki, enrolment, tmp_path)
     assert read_enrolment(path.read_bytes(), "x", device="tablet-1", known_ca=pki.ca.read_bytes()) == enrolment
 
 

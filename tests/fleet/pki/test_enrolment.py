@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,8 +91,6 @@ def test_the_tls_key_vouches_for_the_device_key(key: SigningKey, other_key: Sign
     mine = format_of.RequestFile.from_bytes(make_request("tablet-1", key, new_tls_key()), "x")
     forged = mine.model_copy(update={"csr": foreign})
     signature = key.sign(format_of.REQUEST_PURPOSE, forged.signed_bytes())
-    import base64
-
     forged = forged.model_copy(update={"signature": base64.b64encode(signature.value).decode()})
     with pytest.raises(UntrustedError, match="vouch"):
         read_request(forged.to_bytes(), "x")
@@ -142,7 +143,7 @@ def test_enrolment_round_trip(pki: Pki, key: SigningKey, tmp_path: Path) -> None
         pki, "tablet-1", tls_key, key, updates=("https://fleet.internal/repo/",),
         builders=(store.public("clinic-builder"),), tuf_root=b'{"signed": "\\u00fc"}',
     )  # fmt: skip
-    data = make_enrolment(made)
+    data = make_enrolment(made, pki.sign)
     assert read_enrolment(data, "x", device="tablet-1", tls_key_pem=tls_key, known_ca=made.ca) == made
     assert b"PRIVATE" not in data
     assert made.ca_fingerprint == ca_fingerprint(pki.root) and made.not_after.year > 2027
@@ -151,7 +152,7 @@ def test_enrolment_round_trip(pki: Pki, key: SigningKey, tmp_path: Path) -> None
 def test_enrolment_for_somebody_else(pki: Pki, key: SigningKey, tmp_path: Path) -> None:
     """A device takes in what is another's, another key's or another fleet's."""
     tls_key = new_tls_key()
-    data = make_enrolment(enrolled(pki, "tablet-1", tls_key, key))
+    data = make_enrolment(enrolled(pki, "tablet-1", tls_key, key), pki.sign)
     other = Pki.create(tmp_path / "pki")
     with pytest.raises(UntrustedError, match="is for tablet-1"):
         read_enrolment(data, "x", device="tablet-2")
@@ -168,6 +169,39 @@ def test_enrolment_for_somebody_else(pki: Pki, key: SigningKey, tmp_path: Path) 
             read_enrolment(changed(data, certificate=pki.certificate_of(part).read_text()), "x")
 
 
+def test_nobody_puts_a_builder_into_it(pki: Pki, key: SigningKey, tmp_path: Path) -> None:
+    """Who has the stick for a minute becomes a builder whom the device trusts, and the fingerprint still compares."""
+    tls_key = new_tls_key()
+    store = KeyStore(tmp_path)
+    store.create("stranger")
+    data = make_enrolment(enrolled(pki, "tablet-1", tls_key, key), pki.sign)
+    mine = {"name": "clinic", "public_key": store.public("stranger").to_pem().decode()}
+    for values in ({"builders": [mine]}, {"tuf_root": "{}"}, {"updates": ["https://elsewhere.example/"]},
+                   {"broker_host": "elsewhere.example"}, {"broker_port": 1}, {"signature": "AAAA"}):  # fmt: skip
+        with pytest.raises(UntrustedError, match="changed after the fleet signed it"):
+            read_enrolment(changed(data, **values), "x", device="tablet-1", tls_key_pem=tls_key)
+    unsigned = {name: value for name, value in json.loads(data).items() if name != "signature"}
+    with pytest.raises(InputError):
+        read_enrolment(json.dumps(unsigned).encode(), "x")
+
+
+def test_certificates_of_odd_kinds(pki: Pki, key: SigningKey) -> None:
+    """A certificate with a key that nobody knows, or a broken root on the device, ends in a traceback."""
+    data = make_enrolment(enrolled(pki, "tablet-1", new_tls_key(), key), pki.sign)
+    oid = bytes.fromhex("06072a8648ce3d0201")  # id-ecPublicKey
+    der = x509.load_pem_x509_certificate(json.loads(data)["certificate"].encode()).public_bytes(Encoding.DER)
+    for harm in (
+        lambda raw: raw.replace(oid, oid[:-1] + b"\x7f"),
+        lambda raw: raw.replace(b"\x55\x1d\x25", b"\x55\x1d\x13"),
+    ):
+        text = base64.b64encode(harm(der)).decode()
+        pem = f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"
+        with pytest.raises((InputError, UntrustedError)):
+            read_enrolment(changed(data, certificate=pem), "x", tls_key_pem=new_tls_key())
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_enrolment(data, "x", known_ca=b"half a file")
+
+
 @pytest.mark.parametrize(
     "change",
     [lambda: {"version": 2}, lambda: {"broker_port": 0}, lambda: {"broker_host": "a b"}, lambda: {"certificate": "x"},
@@ -177,11 +211,12 @@ def test_enrolment_for_somebody_else(pki: Pki, key: SigningKey, tmp_path: Path) 
 def test_enrolments_that_are_none(pki: Pki, key: SigningKey, change: Callable[[], dict[str, Any]]) -> None:
     """A broken enrolment, one of the future, or one with an unsafe place is half understood."""
     with pytest.raises(InputError):
-        read_enrolment(changed(make_enrolment(enrolled(pki, "tablet-1", new_tls_key(), key)), **change()), "x")
+        good = make_enrolment(enrolled(pki, "tablet-1", new_tls_key(), key), pki.sign)
+        read_enrolment(changed(good, **change()), "x")
 
 
 def test_a_host_that_cannot_be_written(pki: Pki, key: SigningKey) -> None:
     """An enrolment is handed out that no device can read."""
     good = enrolled(pki, "tablet-1", new_tls_key(), key)
     with pytest.raises(InputError, match="cannot be written"):
-        make_enrolment(Enrolment(good.device, good.certificate, good.ca, "a b", 8883))
+        make_enrolment(Enrolment(good.device, good.certificate, good.ca, "a b", 8883), pki.sign)

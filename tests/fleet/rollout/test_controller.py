@@ -177,6 +177,10 @@ def test_a_build_that_somebody_took_off_failed(fleet: SmallFleet, tmp_path: Path
     fleet.tick(0.1)
     statuses = {name: device.status for name, device in fleet.state().devices.items() if name in first}
     assert list(statuses.values()).count("failed") == 1 and statuses[first[0]] == "failed"
+    # Another build failed its self-test over this one, so this one is still in force and nobody took it off.
+    fleet.install(first[3], "rolled_back", "self_test_failed", from_digest=NEW, to_digest=OTHER, rollout=None)
+    fleet.tick(0.1)
+    assert fleet.state().devices[first[3]].status == "started"
 
 
 def test_a_device_that_has_the_build_is_told_to_measure(fleet: SmallFleet, tmp_path: Path) -> None:

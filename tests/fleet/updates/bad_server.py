@@ -130,11 +130,11 @@ def endless(handler: Handler, data: bytes, start: int, last: int) -> bool:
     """Never stops sending."""
     handler.send_response(206)
     handler.send_header("Content-Range", f"bytes {start}-{last}/{len(data)}")
-    handler.send_header("Transfer-Encoding", "chunked")
+    handler.send_header("Connection", "close")  # without a length: until it closes
     handler.end_headers()
     with contextlib.suppress(OSError):
         while True:
-            handler.wfile.write(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+            handler.wfile.write(b"x" * 4096)
     return True
 
 
@@ -167,6 +167,38 @@ def compressed(handler: Handler, data: bytes, start: int, last: int) -> bool:
 def broken(handler: Handler, data: bytes, start: int, last: int) -> bool:
     """500."""
     handler.answer(500, b"")
+    return True
+
+
+def impossible_date(handler: Handler, data: bytes, start: int, last: int) -> bool:
+    """The right range, of a year that no calendar has."""
+    handler.send_response_only(206)
+    handler.send_header("Date", "Mon, 01 Jan 99999999999999 00:00:00 GMT")
+    handler.send_header("Content-Length", str(last - start + 1))
+    handler.send_header("Content-Range", f"bytes {start}-{last}/{len(data)}")
+    handler.end_headers()
+    handler.wfile.write(data[start : last + 1])
+    return True
+
+
+def endless_trailer(handler: Handler, data: bytes, start: int, last: int) -> bool:
+    """The right range in chunks of HTTP, and after it header after header for ever."""
+    handler.send_response(206)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.send_header("Content-Range", f"bytes {start}-{last}/{len(data)}")
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        handler.wfile.write(b"0\r\n")
+        for _ in range(200):
+            handler.wfile.write(b"X: y\r\n")
+            time.sleep(0.05)
+    handler.close_connection = True
+    return True
+
+
+def endless_number(handler: Handler, data: bytes, start: int, last: int) -> bool:
+    """A range that begins at a number of 5,000 digits."""
+    handler.answer(206, b"x", Content_Range=f"bytes {'9' * 5000}-{last}/*")
     return True
 
 

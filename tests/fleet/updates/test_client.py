@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tuf.api.metadata import Metadata, Timestamp
 
 from edge.errors import ClockError, EdgeError, InputError, OfflineError, ResourceError, UntrustedError
 from edge.fleet.updates.client import UpdateClient, ship_root
@@ -24,7 +25,9 @@ from edge.fleet.updates.errors import (
     SignatureError,
 )
 from edge.fleet.updates.layout import EXPIRY_DAYS, Settings
+from edge.fleet.updates.metadata import SIGNED_AT_FIELD, role_keys
 from edge.fleet.updates.places import FolderPlace
+from edge.fleet.updates.repo_keys import load_keys
 from tests.fleet.updates.update_world import World, bundle_files, expected
 
 
@@ -359,6 +362,22 @@ def test_clock_behind_the_signature(world: World) -> None:
     client = world.device()
     world.clock.now = datetime(2026, 11, 3, tzinfo=UTC)
     assert "2026-12-01" in refused(client.refresh, ClockError)
+
+
+@pytest.mark.parametrize("text", ["2026-12-01T00:00:00", "0001-01-01T00:00:00+00:00", "soon", "9999-12-31T23:59:59Z"])
+def test_an_odd_time_of_signing(world: World, text: str) -> None:
+    """Another tool's, or a thief's of the timestamp key: it says nothing, and ends no agent with an error of Python."""
+    path = world.published / "metadata" / "timestamp.json"
+    timestamp = Metadata[Timestamp].from_bytes(path.read_bytes())
+    timestamp.signed.version += 1
+    timestamp.signed.unrecognized_fields[SIGNED_AT_FIELD] = text
+    timestamp.signatures.clear()
+    for key in load_keys([world.keys], role_keys("timestamp", world.repo.published_root()), lambda _: b""):
+        timestamp.sign(key.signer)
+    path.write_bytes(timestamp.to_bytes())
+    client = world.device()
+    client.refresh()
+    assert len(client.releases()) == 2
 
 
 def test_clock_ahead_of_the_server(world: World) -> None:

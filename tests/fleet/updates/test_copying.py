@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import EdgeError, ResourceError, SpecError
+from edge.errors import BundleError, EdgeError, ResourceError, SpecError
 from edge.fleet.updates.copying import check_place, copy_published
 from edge.fleet.updates.errors import ChangedDataError
 from edge.fleet.updates.places import FolderPlace
@@ -49,6 +49,28 @@ def test_stick(world: World, tmp_path: Path) -> None:
     slot = world.slot("a")
     device.source("v3").fill(slot, None)
     assert contents(slot) == expected(world.folder / "bundles" / "v3")
+
+
+@pytest.mark.parametrize("link", ["metadata", "blobs", "targets", "targets/releases"])
+def test_a_stick_with_links(world: World, tmp_path: Path, link: str) -> None:
+    """Somebody's stick has the engineer's own folder overwritten and cleaned up."""
+    mine, stick = tmp_path / "mine", tmp_path / "stick"
+    mine.mkdir()
+    (mine / "settings.json").write_text("{}")
+    (stick / link).parent.mkdir(parents=True)
+    (stick / link).symlink_to(mine)
+    with pytest.raises(BundleError, match="a link"):
+        copy_published(world.repo, stick)
+    assert [path.name for path in mine.iterdir()] == ["settings.json"]
+
+
+def test_a_strangers_files_stay(world: World, tmp_path: Path) -> None:
+    """A folder of that name held something else before."""
+    notes = tmp_path / "stick" / "metadata" / "notes.json"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("{}")
+    copy_published(world.repo, tmp_path / "stick")
+    assert notes.is_file()
 
 
 def test_single_release(world: World, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ what it did not ask for, or gives up where it could go on."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from edge.fleet.updates.errors import ChangedDataError, NotThereError, SlowError
 from edge.fleet.updates.fetching import FetchOptions
 from edge.fleet.updates.http_place import HttpPlace
 from edge.fleet.updates.places import FolderPlace, open_place
+from edge.fleet.wire.connection import Credentials
 from tests.fleet.updates import bad_server
 from tests.fleet.updates.bad_server import Fault, serving
 from tests.fleet.updates.range_server import repository_server
@@ -131,6 +133,65 @@ def test_silent_server(world: World) -> None:
         with pytest.raises(SlowError, match="sent nothing"):
             world.device("d", place).refresh()
         place.close()
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_a_head_that_never_ends(world: World, head: bytes) -> None:
+    """Byte after byte of a header, or interim replies for ever: given up as a whole, and the next place is asked."""
+    import socket
+    import threading
+
+    ended = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            while not ended.wait(0.02):
+                connection.sendall(head)
+                head_of.append(head)
+
+    head_of: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        place = HttpPlace(f"http://127.0.0.1:{listener.getsockname()[1]}/repo", read_s=0.2)
+        client = world.device("d", place, FolderPlace(world.published))
+        begun = time.monotonic()
+        client.refresh()
+        assert time.monotonic() - begun < 5 and len(head_of) > 3
+        assert isinstance(client.problems[0], SlowError)
+        place.close()
+        ended.set()
+        thread.join()
+
+
+def test_numbers_that_cannot_be(world: World) -> None:
+    """A header that no number holds is that place's fault: an error of Python would end the whole install."""
+    _, slot, _ = fill_over(world, bad_server.impossible_date)
+    assert right(world, slot)
+    shutil.rmtree(slot)
+    slot.mkdir()
+    _, slot, _ = fill_over(world, bad_server.endless_number, then_folder=True)
+    assert right(world, slot)
+
+
+def test_chunks_of_http(world: World) -> None:
+    """Between them a server could send headers for ever, byte by byte, and no average would see it."""
+    begun = time.monotonic()
+    with pytest.raises(UnreachableError, match="length"):
+        fill_over(world, bad_server.endless_trailer)
+    assert time.monotonic() - begun < 8
+
+
+def test_certificates_that_cannot_be_used_hold_no_stick_up(world: World, tmp_path: Path) -> None:
+    """A tablet whose certificate is broken can still be updated by hand."""
+    credentials = Credentials(tmp_path / "ca.pem", tmp_path / "device.pem", tmp_path / "device.key")
+    https = HttpPlace("https://127.0.0.1:1/repo", credentials)
+    client = world.device("d", https, FolderPlace(world.published), options=FetchOptions(retry_s=0))
+    client.refresh()
+    assert "certificates cannot be used" in str(client.problems[0])
+    client.source("v1").fill(world.slot("a"), None)
+    assert right(world, world.folder / "slots" / "a")
 
 
 def test_no_server(world: World) -> None:

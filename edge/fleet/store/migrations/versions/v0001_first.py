@@ -69,6 +69,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("device", "epoch", "seq", name=op.f("pk_installs")),
     )
     op.create_index(op.f("ix_installs_device_received_at"), "installs", ["device", "received_at"], unique=False)
+    op.create_index(op.f("ix_installs_received_at"), "installs", ["received_at"], unique=False)
     op.create_index(op.f("ix_installs_rollout"), "installs", ["rollout"], unique=False)
     op.create_index(op.f("ix_installs_to_digest_device"), "installs", ["to_digest", "device"], unique=False)
     op.create_table(
@@ -160,10 +161,14 @@ def upgrade() -> None:
         sa.Column("checks", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("device", "epoch", "seq", name=op.f("pk_results")),
     )
-    op.create_index(op.f("ix_results_bundle_digest_device"), "results", ["bundle_digest", "device"], unique=False)
+    op.create_index(
+        op.f("ix_results_bundle_digest_device_received_at"),
+        "results",
+        ["bundle_digest", "device", "received_at"],
+        unique=False,
+    )
     op.create_index(op.f("ix_results_device_received_at"), "results", ["device", "received_at"], unique=False)
     op.create_index(op.f("ix_results_received_at"), "results", ["received_at"], unique=False)
-    op.create_index(op.f("ix_results_target_bundle_digest"), "results", ["target", "bundle_digest"], unique=False)
     op.create_table(
         "rollouts",
         sa.Column("rollout", sa.Text(), nullable=False),
