@@ -37,6 +37,7 @@ LATE_MS = 2 * 3_600_000
 # How far the kept "read until" may lag behind, so that a quiet rollout writes little.
 READ_STEP_MS = 30 * 60_000
 CONFIRM_MS = 10 * 60_000
+MOST_VERSION = 1 << 53  # a number beyond it was never counted up to
 PUBLISHED_AT_ONCE = 500
 _CONFIRMING = "rollout-confirming"
 
@@ -140,7 +141,11 @@ def _measure(device: str, command_id: str) -> Publish:
 
 
 def _doubt_unconfirmed(store: Store, now_ms: int) -> None:
-    """Publish again what an online device has not reported, once in CONFIRM_MS over all controllers."""
+    """Publish again what an online device has not reported, once in CONFIRM_MS over all controllers.
+
+    A device that has seen a higher version than its row has (the database was lost, or restored from an older copy)
+    would pass over everything up to that: its row goes on after it.
+    """
     now, later = time_of(now_ms), time_of(now_ms + CONFIRM_MS)
     with store.reading() as connection:
         due = connection.execute(select(leases.c.expires_at).where(leases.c.name == _CONFIRMING)).scalar_one_or_none()
@@ -156,7 +161,15 @@ def _doubt_unconfirmed(store: Store, now_ms: int) -> None:
                 devices.c.revoked_at.is_(None),
             )
         ).all()
-    doubted = [{"of": row.device, "seen": row.version} for row in rows if _reported_version(row.reported) < row.version]
+    reported = [(row, _reported_version(row.reported)) for row in rows]
+    doubted = [
+        {"of": row.device, "seen": row.version, "next": row.version} for row, has in reported if has < row.version
+    ]
+    doubted += [
+        {"of": row.device, "seen": row.version, "next": has + 1}
+        for row, has in reported
+        if row.version < has < MOST_VERSION
+    ]
     try:
         with store.writing() as connection:
             if due is None:
@@ -167,7 +180,7 @@ def _doubt_unconfirmed(store: Store, now_ms: int) -> None:
                 connection.execute(
                     update(desired)
                     .where(desired.c.device == bindparam("of"), desired.c.version == bindparam("seen"))
-                    .values(published_version=0),
+                    .values(version=bindparam("next"), published_version=0),
                     doubted,
                 )
     except IntegrityError:  # another controller made the row in the same moment: it will do this

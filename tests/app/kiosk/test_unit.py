@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from edge.app.kiosk.install import ENABLED, SYSUSERS, TMPFILES, UDEV, UNIT, files, install
-from edge.app.kiosk.unit import KioskOptions, command, options_of, quoted, render_unit
+from edge.app.kiosk.unit import KioskOptions, command, options_of, quoted, render_udev, render_unit
 from edge.errors import InputError
 
 BUNDLE = PurePosixPath("/opt/edge/bundles/reference-notes")
@@ -165,3 +165,12 @@ def test_the_other_files() -> None:
         ("/var/lib/edge", "0700"), ("/var/lib/edge/bedside", "0700"), ("/media/edge", "0750"),
     ]  # fmt: skip
     assert "nosuid,nodev,noexec" in texts[UDEV]
+
+
+def test_a_stick_with_updates_is_read_only_and_apart() -> None:
+    """If not: the agent sees the sticks that visits are exported to, or a stick of updates is written to."""
+    rules = render_udev()
+    updates, rest = rules.split("# Any other stick's")
+    assert 'ENV{ID_FS_LABEL}=="EDGEUPDATES"' in updates and "-o ro,nosuid,nodev,noexec" in updates
+    assert "/media/edge-updates" in updates and 'GOTO="edge_bedside_end"' in updates
+    assert rest.rstrip().endswith('LABEL="edge_bedside_end"') and "edge-updates" not in rest

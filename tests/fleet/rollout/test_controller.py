@@ -288,6 +288,20 @@ def test_an_online_device_that_does_not_report_it_is_told_again(fleet: SmallFlee
         assert fleet.tick(1 / 60) == ()
 
 
+def test_versions_go_on_after_a_lost_database(fleet: SmallFleet, tmp_path: Path) -> None:
+    """A restored database counts from 1 again, and devices that saw version 9 pass over all of it in silence."""
+    fleet.start(tmp_path)
+    fleet.tick_until_started(4)
+    fleet.tick()
+    with fleet.store.writing() as connection:
+        connection.execute(update(devices).values(online=True, reported='{"desired_version":9}'))
+    told = [one for _ in range(12) for one in fleet.tick(1 / 60)]
+    assert {one.desired_version for one in told} == {10} and len({one.device for one in told}) == 4
+    with fleet.store.writing() as connection:
+        connection.execute(update(devices).values(reported='{"desired_version":9223372036854775807}'))
+    assert [one for _ in range(12) for one in fleet.tick(1 / 60)] == []
+
+
 def test_an_unreadable_rollout_holds_up_no_other(fleet: SmallFleet, tmp_path: Path) -> None:
     """One broken row stops the rollouts of all profiles, or is passed over in silence."""
     fleet.start(tmp_path)
