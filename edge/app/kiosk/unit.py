@@ -201,10 +201,10 @@ SUBSYSTEM=="drm", KERNEL=="card[0-9]*", GROUP="video", MODE="0660"
 SUBSYSTEM=="drm", KERNEL=="renderD*", GROUP="render", MODE="0660"
 SUBSYSTEM=="input", KERNEL=="event*", GROUP="input", MODE="0660"
 # A stick with updates, by its label, is read only and apart: the fleet's agent sees it, and no visit is written to it.
-ACTION=="add", SUBSYSTEM=="block", ENV{{ID_BUS}}=="usb", ENV{{ID_FS_LABEL}}=="{UPDATES_LABEL}", \
-  RUN{{program}}+="/usr/bin/systemd-mount --no-block --collect -o ro,nosuid,nodev,noexec $devnode {UPDATES}", \
+ACTION=="add", SUBSYSTEM=="block", ENV{{ID_BUS}}=="usb", ENV{{ID_FS_LABEL}}=="{UPDATES_LABEL}", \\
+  RUN{{program}}+="/usr/bin/systemd-mount --no-block --collect -o ro,nosuid,nodev,noexec $devnode {UPDATES}", \\
   GOTO="edge_bedside_end"
-# Any other stick's file system goes below {MEDIA}: nothing on it runs, and what is exported is on it when the app says so.
+# Any other stick goes below {MEDIA}: nothing on it runs, and what is exported is on it when the app says so.
 ACTION=="add", SUBSYSTEM=="block", ENV{{ID_BUS}}=="usb", ENV{{ID_FS_USAGE}}=="filesystem", \\
   RUN{{program}}+="{mount} $devnode {MEDIA}/%k"
 LABEL="edge_bedside_end"
