@@ -112,6 +112,7 @@ bench-fleet: $(VENV)/.ready fleet-servers
 	$(BIN)/python -m benchmarks.run_collector
 	$(BIN)/python -m benchmarks.run_fleet_scale
 	$(BIN)/python -m benchmarks.run_rollout
+	$(BIN)/python -m benchmarks.run_fleet_page
 
 # The tvm engine against the ONNX engine on the same weights, and how long a 1B shape takes to compile.
 bench-tvm: $(VENV)/.ready

@@ -170,7 +170,7 @@ def test_the_other_files() -> None:
 def test_a_stick_with_updates_is_read_only_and_apart() -> None:
     """If not: the agent sees the sticks that visits are exported to, or a stick of updates is written to."""
     rules = render_udev()
-    updates, rest = rules.split("# Any other stick's")
+    updates, rest = rules.split("# Any other stick goes")
     assert 'ENV{ID_FS_LABEL}=="EDGEUPDATES"' in updates and "-o ro,nosuid,nodev,noexec" in updates
     assert "/media/edge-updates" in updates and 'GOTO="edge_bedside_end"' in updates
     assert rest.rstrip().endswith('LABEL="edge_bedside_end"') and "edge-updates" not in rest
