@@ -11,6 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from edge.errors import ResourceError, SpecError
+from edge.fleet.collector.readers import MEND, Readers, protocol_for
 from edge.fleet.page.server import make_app
 from edge.fleet.store.store import Store
 
@@ -18,7 +19,8 @@ SHUTDOWN_S = 3
 
 
 class PageServer:
-    """address: where it listens. tls: certificate and key; readers then show a certificate of the fleet's CA.
+    """address: where it listens. tls: certificate and key; readers then show a certificate of the fleet's CA, and who
+    may read what is said by `readers.py`. crl: the revocation list, needed with `tls`. say: gets lines for the log.
 
     Errors: ResourceError when the address is taken; SpecError for files that do not fit.
     """
@@ -31,10 +33,20 @@ class PageServer:
         ca: Path,
         repository: Path | None,
         metrics: Callable[[], bytes],
+        *,
+        crl: Path | None = None,
+        say: Callable[[str], None] = lambda _line: None,
     ) -> None:
+        readers = None
+        if tls is not None:
+            if crl is None:
+                raise SpecError("the page's readers cannot be checked without a revocation list", mend=MEND)
+            readers = Readers(ca, crl, say=say)
         app = make_app(store, repository=repository, clock=store.clock, metrics=metrics)
         config = uvicorn.Config(
             app,
+            http="auto" if readers is None else protocol_for(readers),
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
@@ -47,6 +59,10 @@ class PageServer:
         )
         try:
             config.load()
+            if readers is not None:
+                if config.ssl is None:
+                    raise SpecError("the page's certificate and key cannot be used", mend="issue them again")
+                readers.guard(config.ssl)
         except (OSError, ssl.SSLError) as error:
             raise SpecError("the page's certificate and key cannot be used", mend="issue them again") from error
         # A reader without a certificate is no event worth a traceback on the log.

@@ -86,7 +86,14 @@ class Collector:
         leader = Leader(store, link, self._rollouts or _Controller(), self.metrics, holder=holder, say=self._say)
         if settings.page is not None:  # first: what may fail, before a thread runs
             page = PageServer(
-                store, settings.page, settings.page_tls, settings.credentials.ca, settings.repository, self.metrics.text
+                store,
+                settings.page,
+                settings.page_tls,
+                settings.credentials.ca,
+                settings.repository,
+                self.metrics.text,
+                crl=settings.page_crl,
+                say=self._say,
             )
             self.page_address = page.address
             self._run(page.run, page.stop, "page")

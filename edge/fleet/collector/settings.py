@@ -9,6 +9,7 @@ database_password_file: /etc/edge/fleet/database.password
 page: 127.0.0.1:8080             # elsewhere than loopback only with page_certificate and page_key
 page_certificate: /etc/edge/fleet/page.pem
 page_key: /etc/edge/fleet/page.key
+page_crl: /etc/edge/fleet/crl.pem  # who is revoked; left out: crl.pem in the folder of credentials
 repository: /srv/edge/repository # served below /repo/
 targets: /etc/edge/targets       # published memory bandwidths, for the plausibility rule
 device_burst: 2000               # messages that a device may send at once
@@ -48,6 +49,7 @@ class CollectorFile(Spec):
     page: str | None = None
     page_certificate: str | None = None
     page_key: str | None = None
+    page_crl: str | None = None
     repository: str | None = None
     targets: str | None = None
     device_burst: float = Field(default=BURST, ge=10)
@@ -56,7 +58,9 @@ class CollectorFile(Spec):
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked and complete. page_tls: certificate and key of the page's server; readers then show one too."""
+    """Checked and complete. page_tls: certificate and key of the page's server; readers then show one too,
+    and page_crl is the list of those that are revoked.
+    """
 
     name: str
     host: str
@@ -65,6 +69,7 @@ class Settings:
     database: str
     page: tuple[str, int] | None = None
     page_tls: tuple[Path, Path] | None = None
+    page_crl: Path | None = None
     repository: Path | None = None
     targets: Path | None = None
     device_burst: float = BURST
@@ -100,6 +105,7 @@ def read_settings(file: Path | None, **options: str | None) -> Settings:
         database=_with_password(needed("database"), values["database_password_file"]),
         page=page,
         page_tls=tls,
+        page_crl=None if tls is None else Path(values["page_crl"] or Path(needed("credentials")) / "crl.pem"),
         repository=Path(values["repository"]) if values["repository"] else None,
         targets=Path(values["targets"]) if values["targets"] else None,
         device_burst=values["device_burst"],

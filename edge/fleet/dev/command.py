@@ -202,7 +202,10 @@ def enrol(
         click.echo(TELL_BROKER, err=True)
 
 
-TELL_BROKER = "tell the broker: `edge fleet broker-config` again, and reload it (`edge fleet dev` sees it by itself)"
+TELL_BROKER = (
+    "tell the broker: `edge fleet broker-config` again, and reload it; a collector whose page has TLS needs the new "
+    "crl.pem too (`edge fleet dev` sees it by itself)"
+)
 
 
 def _slug(value: str | None) -> str | None:

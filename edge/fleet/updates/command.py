@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge.errors import SpecError
+from edge.errors import ExitStatus, SpecError
 
 if TYPE_CHECKING:
+    from tuf.api.metadata import Metadata
+
     from edge.fleet.updates.metadata import Signatures
 
 PATH = click.Path(path_type=Path)
@@ -154,17 +158,30 @@ def withdraw(repository: Path, release: str) -> None:
 @KEYS
 @KEY
 @click.option("--from", "other", type=PATH, help="Take signatures over from this copy, signed on another machine.")
-def sign(place: Path, role: str | None, keys: Path | None, key: tuple[Path, ...], other: Path | None) -> None:
+@click.option("--against", type=PATH, help="Of a file: show what changes against this file, which you trust.")
+@click.option("--yes", is_flag=True, help="Of a file: sign what is shown without asking, for scripts.")
+def sign(
+    place: Path,
+    role: str | None,
+    keys: Path | None,
+    key: tuple[Path, ...],
+    other: Path | None,
+    against: Path | None,
+    yes: bool,
+) -> None:
     """Sign what is staged of ROLE in the repository PLACE, or PLACE itself where it is one metadata file.
 
+    Shows what it signs and how that differs from what is published. A file comes from elsewhere: there it asks first.
     Where nothing is staged, the role is renewed: the next version with a later expiry.
     """
     from edge.fleet.updates.repository import Repository, sign_file
+    from edge.fleet.updates.showing import lines_to_sign
 
     if place.is_file():
         if not (key or keys):
             raise click.UsageError("name the private key with --key")
-        metadata = sign_file(place, list(key) or [keys or Path()], ask_passphrase)
+        agree = asking(place, against, yes=yes)
+        metadata = sign_file(place, list(key) or [keys or Path()], ask_passphrase, agree)
         click.echo(f"{metadata.signed.type} version {metadata.signed.version}: {len(metadata.signatures)} signatures")
         return
     if role is None:
@@ -173,7 +190,11 @@ def sign(place: Path, role: str | None, keys: Path | None, key: tuple[Path, ...]
     if other is not None:
         state = repository.merge(role, other)
     else:
-        state = repository.sign(role, places_of(place, keys, key), ask_passphrase)
+
+        def show(new: Metadata[Any], published: Metadata[Any] | None) -> None:
+            say("\n".join(lines_to_sign(new, published, str(place), "published")))
+
+        state = repository.sign(role, places_of(place, keys, key), ask_passphrase, show=show)
     click.echo(signature_line(state))
 
 
@@ -323,6 +344,31 @@ def check(
             opened.close()
     for item in releases:
         click.echo(f"{item.release}  {item.profile}  {item.target}  {item.bundle_digest[:16]}")
+
+
+def asking(file: Path, against: Path | None, *, yes: bool) -> Callable[[Metadata[Any]], None]:
+    """Shows what would be signed of `file` and asks; ends the command where nobody can be asked, or says no."""
+    from edge.bundle.tree import read_small
+    from edge.fleet.updates.client import ROOT_NAME
+    from edge.fleet.updates.layout import MAX_METADATA_BYTES
+    from edge.fleet.updates.metadata import parse
+    from edge.fleet.updates.showing import lines_to_sign
+
+    if not yes and not sys.stdin.isatty():
+        say(f"{file}: nobody is there to be asked; sign it at a terminal, or with --yes.")
+        sys.exit(ExitStatus.USAGE)
+
+    def agree(metadata: Metadata[Any]) -> None:
+        known, trusted = against, updates_home() / ROOT_NAME
+        if known is None and metadata.signed.type == "root" and trusted.is_file():
+            known = trusted
+        before = None if known is None else parse(read_small(known, MAX_METADATA_BYTES), "", known)
+        say("\n".join(lines_to_sign(metadata, before, str(file), str(known))))
+        if not yes and not click.confirm("sign this?", default=False, err=True):
+            say("nothing was signed")
+            sys.exit(ExitStatus.UNTRUSTED)
+
+    return agree
 
 
 def updates_home() -> Path:

@@ -231,10 +231,18 @@ class Repository:
                 self._stage(self._next("targets"))
         return key.name, gone
 
-    def sign(self, role: str, places: Sequence[Path], passphrase: Passphrase) -> Signatures:
+    def sign(
+        self,
+        role: str,
+        places: Sequence[Path],
+        passphrase: Passphrase,
+        *,
+        show: Callable[[Metadata[Any], Metadata[Any] | None], None] = lambda _new, _published: None,
+    ) -> Signatures:
         """Sign the staged metadata of a role; where none is staged, a renewed version (root and targets) is.
 
-        places: key files or folders. Errors: UntrustedError when no key there counts for the role.
+        places: key files or folders. show: gets what will be signed and what is published.
+        Errors: UntrustedError when no key there counts for the role.
         """
         if role not in ("root", "targets"):
             raise SpecError(f"role {role[:20]!r} is signed by `edge repo publish`", mend="sign root or targets")
@@ -250,6 +258,7 @@ class Repository:
                     where=", ".join(str(place) for place in places),
                     mend="bring one of them and name its file with --key",
                 )
+            show(metadata, self.published(role))
             for key in keys:
                 metadata.sign(key.signer, append=True)
             self.layout.write_staged(role, metadata.to_bytes())
@@ -332,13 +341,17 @@ class Repository:
                 yield from parse(path.read_bytes(), "root", path).signed.keys.values()
 
 
-def sign_file(file: Path, places: Sequence[Path], passphrase: Passphrase) -> Metadata[Any]:
+def sign_file(
+    file: Path, places: Sequence[Path], passphrase: Passphrase, agree: Callable[[Metadata[Any]], None]
+) -> Metadata[Any]:
     """Sign one metadata file that was carried here from a repository's staging area; returns what was signed.
 
     This machine knows nothing but the file: what its keys count for is said by the repository when the file comes
-    back. Errors: BundleError when it is not metadata; UntrustedError when there is no key.
+    back. agree: gets what will be signed before any key is opened, and raises to have it left alone.
+    Errors: BundleError when it is not metadata; UntrustedError when there is no key.
     """
     metadata = parse(read_small(file, 16 << 20), "", file)
+    agree(metadata)
     known = role_keys("root", metadata.signed) if metadata.signed.type == "root" else []
     keys = load_keys(places, known, passphrase, strangers=True)
     if not keys:

@@ -373,7 +373,7 @@ def test_page_for_others_needs_a_certificate(fleet: Fleet) -> None:
     """If not: who reaches the machine reads the fleet."""
     pki = fleet.broker.pki
     tls = (pki.certificate_of("page"), pki.key_of("page"))
-    address = fleet.collector(page=("127.0.0.1", 0), page_tls=tls).page_address
+    address = fleet.collector(page=("127.0.0.1", 0), page_tls=tls, page_crl=pki.crl).page_address
     assert address is not None
     url = f"https://127.0.0.1:{address[1]}/metrics"
     with urllib.request.urlopen(url, context=tls_context(pki.credentials("operator"))) as answer:

@@ -44,6 +44,14 @@ def test_file_and_options(folder: Path) -> None:
     assert settings.credentials.ca == folder / "ca.pem"
 
 
+def test_the_pages_revocation_list(folder: Path) -> None:
+    """If not: the page looks for the list elsewhere than the docs say, or asks for one that it does not need."""
+    tls = {"page": "fleet.example:443", "page_certificate": "/x/page.pem", "page_key": "/x/page.key"}
+    assert read_settings(written(folder, **tls)).page_crl == folder / "crl.pem"
+    assert read_settings(written(folder, **tls, page_crl="/x/list.pem")).page_crl == Path("/x/list.pem")
+    assert read_settings(written(folder, page="127.0.0.1:80")).page_crl is None
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -380,6 +380,27 @@ def test_an_odd_time_of_signing(world: World, text: str) -> None:
     assert len(client.releases()) == 2
 
 
+def test_a_stolen_timestamp_key_blocks_updates_until_it_is_rotated(world: World) -> None:
+    """If not: the remedy of docs/updates.md is none, and devices wait decades for the thief's time or version."""
+    path = world.published / "metadata" / "timestamp.json"
+    honest = path.read_bytes()
+    timestamp = Metadata[Timestamp].from_bytes(honest)
+    timestamp.signed.version = 1_000_000
+    timestamp.signed.unrecognized_fields[SIGNED_AT_FIELD] = "2050-01-01T00:00:00Z"
+    timestamp.signatures.clear()
+    for key in load_keys([world.keys], role_keys("timestamp", world.repo.published_root()), lambda _: b""):
+        timestamp.sign(key.signer)
+    path.write_bytes(timestamp.to_bytes())
+    client = world.device()
+    assert "2050" in refused(client.refresh, ClockError)
+    path.write_bytes(honest)
+    world.repo.rotate("timestamp", world.keys)
+    world.sign("root", "root-1", "root-2")
+    world.publish()
+    client.refresh()
+    assert len(client.releases()) == 2
+
+
 def test_clock_ahead_of_the_server(world: World) -> None:
     """Expired by the device's clock and not by the server's: one of the clocks is wrong, and both are named."""
 

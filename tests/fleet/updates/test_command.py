@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,7 +47,11 @@ def test_whole_way(world: World, run) -> None:  # type: ignore[no-untyped-def]
     assert "0 of 1" in status
     assert "staged" in status
     assert run("publish", "fleet", fails=True).exception is not None
-    assert "1 of 1" in run("sign", "fleet", "targets").stdout
+    signed = run("sign", "fleet", "targets")
+    assert "1 of 1" in signed.stdout
+    assert re.search(
+        r"targets version 2, .*\n.*version 1, .*published.*\n.*release r1 .*[0-9a-f]{64}  NEW", signed.stderr
+    )
     assert "releases: r1" in run("publish", "fleet").stdout
     assert "published" in run("status", "fleet").stdout
     run("copy", "fleet", "stick")
@@ -67,13 +76,52 @@ def test_offline_root(world: World, run) -> None:  # type: ignore[no-untyped-def
     keys = world.folder / "fleet-keys"
     carried = world.folder / "carried.json"
     shutil.copy(world.folder / "fleet" / "staging" / "root.json", carried)
-    assert "1 signatures" in run("sign", carried, "--key", keys / "root-1.pem", env=secret).stdout
+    before = carried.read_bytes()
+    blind = run("sign", carried, "--key", keys / "root-1.pem", env=secret, fails=True)
+    assert (blind.exit_code, len(blind.stderr.splitlines())) == (2, 1)
+    assert carried.read_bytes() == before
+    root = world.folder / "fleet" / "published" / "metadata" / "1.root.json"
+    signed = run("sign", carried, "--key", keys / "root-1.pem", "--against", root, "--yes", env=secret)
+    assert "1 signatures" in signed.stdout
+    assert "root version 2, expires" in signed.stderr
+    assert re.search(r"root-4  [0-9a-f]{64}  NEW", signed.stderr)
+    assert re.search(r"root-2  [0-9a-f]{64}  GOES", signed.stderr)
     line = run("sign", "fleet", "root", "--from", carried).stdout
     assert "1 of 2 signatures (root-1)" in line
     assert "still open" in line
     run("sign", "fleet", "root", "--key", keys / "root-3.pem", env=secret)
     assert "root 2" in run("publish", "fleet", env=secret).stdout
     assert run("publish", "fleet", env={"EDGE_REPO_PASSPHRASE": "wrong one"}, fails=True)
+
+
+def test_a_person_is_asked(world: World) -> None:
+    """If not: whoever changed the stick has his root or his release signed by pressing return."""
+    world.repo.rotate("root", world.keys, replace="root-2")
+    carried = world.folder / "carried.json"
+    shutil.copy(world.folder / "repo" / "staging" / "root.json", carried)
+    before = carried.read_bytes()
+    command = "from edge.fleet.updates.command import repo; repo()"
+    words = [sys.executable, "-c", command, "sign", str(carried), "--key", str(world.keys / "root-1.pem")]
+    home = world.folder / "none"
+    for answer, status in ((b"\n", 6), (b"y\n", 0)):
+        ours, theirs = pty.openpty()
+        try:
+            os.write(ours, answer)
+            done = subprocess.run(
+                words,
+                stdin=theirs,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                env={**os.environ, "EDGE_HOME": str(home)},
+            )
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert done.returncode == status, done.stderr
+        assert done.stderr.index("root version 2") < done.stderr.index("sign this?")
+        assert "compared with nothing" in done.stderr
+        assert (carried.read_bytes() == before) == (status != 0)
 
 
 def test_usage(world: World, run) -> None:  # type: ignore[no-untyped-def]

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,10 +184,11 @@ def test_offline_signing(world: World, tmp_path: Path) -> None:
     new, gone = world.repo.rotate("root", offline, replace="root-3")
     assert (new, gone) == ("root-4", "root-3")
     staged = world.folder / "repo" / "staging" / "root.json"
+    seen: list[Any] = []
     for number in (1, 3):
         carried = tmp_path / f"carried-{number}.json"
         shutil.copy(staged, carried)
-        sign_file(carried, [offline / f"root-{number}.pem"], no_passphrase)
+        sign_file(carried, [offline / f"root-{number}.pem"], no_passphrase, seen.append)
         world.repo.merge("root", carried)
     state = world.repo.signatures("root")
     assert state is not None
@@ -194,7 +196,8 @@ def test_offline_signing(world: World, tmp_path: Path) -> None:
     assert (state.signed, state.old_signed) == (("root-1",), ("root-1", "root-3"))
     refused(world.publish, UntrustedError)
     shutil.copy(staged, tmp_path / "last.json")
-    sign_file(tmp_path / "last.json", [offline / "root-4.pem"], no_passphrase)
+    sign_file(tmp_path / "last.json", [offline / "root-4.pem"], no_passphrase, seen.append)
+    assert [item.signed.version for item in seen] == [2, 2, 2]
     world.repo.merge("root", tmp_path / "last.json")
     assert world.publish().versions["root"] == 2
 
@@ -208,7 +211,7 @@ def test_merge_takes_only_this_file_and_good_keys(world: World, tmp_path: Path) 
     refused(lambda: world.repo.merge("root", carried), BundleError)
     other = World.new(tmp_path / "other")
     shutil.copy(staged, carried)
-    sign_file(carried, [other.keys / "root-1.pem"], no_passphrase)
+    sign_file(carried, [other.keys / "root-1.pem"], no_passphrase, lambda _: None)
     assert world.repo.merge("root", carried).signed == ()
     refused(lambda: world.repo.merge("targets", carried), SpecError)
 
