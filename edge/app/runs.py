@@ -6,7 +6,8 @@ Rules
   signed, it was not stopped, and the model's answers could be read. A stale one is dropped without a trace.
 - What a note was drafted from and what a differential ranked are kept by digest, so that a screen can say "stale".
 - While an encounter is open, an engine that comes back with another behaviour digest is not used. Between two, an
-  engine whose build an installer exchanged is started anew (`follow_builds`).
+  engine whose build an installer exchanged is started anew (`follow_builds`), and while one is in its self-test the
+  engines are ended; a visit that is opened has them back at once.
 """
 
 from __future__ import annotations
@@ -82,7 +83,6 @@ class Runs:
         self._pinned: dict[int, str] = {}
         self._opened: dict[int, Path | None] = {}  # where the build lay that an engine was started with
         self._set_aside: tuple[EngineClient, ...] = ()
-        self._seen_exchanging = False
         self._case: CaseText | None = None
         self._source = ""
         self._unreadable = False
@@ -179,23 +179,21 @@ class Runs:
     def follow_builds(self) -> None:
         """Between two visits: an engine whose build was exchanged is started anew, with the one that is in force now.
 
-        While an installer tests a build the engines are ended: two models may be more than this device's memory.
+        While an installer tests a build the engines are ended: two models may be more than this device's memory. Called
+        when a visit is opened, with the lock held, it starts them again at once: by that lock the test ends itself.
         """
         if self._desk.encounter is not None or self.streaming is not None:
             return
-        exchanging, seen = self._desk.services.update_lock.exchanging, self._seen_exchanging
-        self._seen_exchanging = exchanging
-        if exchanging and not seen:
-            return  # seen once it may be an agent that only looked
+        testing = self._desk.services.update_lock.testing
         moved = tuple(
             client
             for client in self.clients()
-            if client.alive and (exchanging or self._place(client) != self._opened.get(id(client)))
+            if client.alive and (testing or self._place(client) != self._opened.get(id(client)))
         )
         for client in moved:
             self._end(client)
         self._set_aside += moved
-        if not exchanging:
+        if not testing:
             waiting, self._set_aside = self._set_aside, ()
             for client in waiting:
                 self._launch(client)

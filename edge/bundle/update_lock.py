@@ -1,8 +1,10 @@
-"""The lock between visits and installers: apps share it while an encounter is open, an installer has it alone.
+"""The lock between visits and installers: apps share it while an encounter is open, an installer has it alone for
+the instants in which it exchanges a build. A second one is held by an installer while it tests a build: by that an app
+knows when to free its memory, and it keeps no visit out.
 
-A lock of the file system, so that it ends with the process that held it, however that ended. The file holds nothing,
-and is only ever opened for reading, which is enough for a lock: one that root made counts for the app's user too.
-It lies where the app and the agent both may write, and never among patients' data: `EDGE_LOCK`, else the home of the
+Locks of the file system, so that they end with the process that held them, however that ended. The files hold nothing,
+and are only ever opened for reading, which is enough for a lock: one that root made counts for the app's user too.
+They lie where the app and the agent both may write, and never among patients' data: `EDGE_LOCK`, else the home of the
 keys (/var/lib/edge on a device with the package); on Android the app's own folder.
 """
 
@@ -33,8 +35,8 @@ class UpdateLock(Protocol):
         """None is."""
 
     @property
-    def exchanging(self) -> bool:
-        """Whether an installer has it now."""
+    def testing(self) -> bool:
+        """Whether an installer tests a build now, and no visit is open here."""
 
 
 class NoLock:
@@ -47,16 +49,20 @@ class NoLock:
         """Nothing to let go."""
 
     @property
-    def exchanging(self) -> bool:
+    def testing(self) -> bool:
         """Never."""
         return False
 
 
 NO_LOCK = NoLock()
 LOCK_NAME = "encounter-open.lock"
+TEST_LOCK_NAME = "self-test.lock"
 MODE = 0o644
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in its place is not waited for
 LOOKS_S = (0.01, 0.05)
+# Of a visit that is opened: a link and a small file are written meanwhile, and a slow card flushes them.
+VISIT_LOOKS_S = (0.01, 0.05, 0.1, 0.2, 0.4)
+WAIT_LOOK_S = 0.1
 
 
 def lock_folder() -> Path:
@@ -75,7 +81,8 @@ class FileUpdateLock:
     def acquire(self) -> None:
         """Hold it. A folder that cannot be written holds no bundle that could be swapped there: nothing to do.
 
-        Errors: ResourceError while an installer has it: the bundle is being exchanged this very moment.
+        Waits for the instant that an exchange takes. Errors: ResourceError when it takes longer than most of a second,
+        as while edge's own package is exchanged.
         """
         if self._descriptor is not None:
             return
@@ -84,9 +91,9 @@ class FileUpdateLock:
             descriptor = os.open(self.path, _OPEN | os.O_CREAT, MODE)
         except OSError:
             return
-        if not _taken(descriptor, fcntl.LOCK_SH):
+        if not _taken(descriptor, fcntl.LOCK_SH, VISIT_LOOKS_S):
             os.close(descriptor)
-            raise ResourceError("the model is being exchanged", mend="try again in a minute")
+            raise ResourceError("the model is being exchanged", mend="try again in a few seconds")
         self._descriptor = descriptor
 
     def release(self) -> None:
@@ -96,22 +103,9 @@ class FileUpdateLock:
             self._descriptor = None
 
     @property
-    def exchanging(self) -> bool:
-        """Whether an installer has it: from its switch until it commits or rolls back.
-
-        Now and then also when somebody only asked `swap_allowed`: who acts on it looks twice.
-        """
-        if self._descriptor is not None:
-            return False
-        with contextlib.suppress(OSError):
-            descriptor = os.open(self.path, _OPEN)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            finally:
-                os.close(descriptor)
-        return False
+    def testing(self) -> bool:
+        """Whether an installer tests a build. Never while a visit is open here: the test is ended by that."""
+        return self._descriptor is None and self_test_runs(self.path.parent)
 
 
 def swap_allowed(folder: Path) -> bool:
@@ -132,30 +126,73 @@ def swap_allowed(folder: Path) -> bool:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the lock alone: no visit can be opened until this ends.
+def visit_open(folder: Path) -> bool:
+    """Whether a visit is open, or may be: a lock that cannot be asked may be held."""
+    try:
+        return not swap_allowed(folder)
+    except OSError:
+        return True
 
-    Errors: ResourceError at once while a visit is open or another installer holds it, or when the file cannot be made:
-    an installer, unlike an app, changes nothing without the lock.
+
+def self_test_runs(folder: Path) -> bool:
+    """Whether an installer tests a build now: then memory and cores are its own, unless a visit wants them."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder / TEST_LOCK_NAME, _OPEN)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+    return False
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock alone: no visit can be opened until this ends, so it is held for an instant only.
+
+    Errors: VisitOpenError while a visit is open or another installer holds it, after wait_s; ResourceError when the
+    file cannot be made: an installer, unlike an app, changes nothing without the lock.
     """
-    path = folder / LOCK_NAME
+    with _alone(folder, LOCK_NAME) as descriptor:
+        until_s = time.monotonic() + wait_s
+        while not _taken(descriptor, fcntl.LOCK_EX):
+            if time.monotonic() >= until_s:
+                raise VisitOpenError
+            time.sleep(WAIT_LOOK_S)
+        yield
+
+
+@contextlib.contextmanager
+def under_test(folder: Path) -> Iterator[None]:
+    """Say that a build is tested: apps without a visit free their memory, and no benchmark runs beside it.
+
+    Errors: SelfTestRunsError while another one is; ResourceError when the file cannot be made.
+    """
+    with _alone(folder, TEST_LOCK_NAME) as descriptor:
+        if not _taken(descriptor, fcntl.LOCK_EX):
+            raise SelfTestRunsError
+        yield
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, name: str) -> Iterator[int]:
+    """The file of a lock that only an installer takes alone; made where it is not there."""
+    path = folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, _OPEN | os.O_CREAT | os.O_NOFOLLOW, MODE)
     except OSError as error:
         raise resource_error(error, str(path)) from error
     try:
-        if not _taken(descriptor, fcntl.LOCK_EX):
-            raise VisitOpenError
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _taken(descriptor: int, kind: int) -> bool:
+def _taken(descriptor: int, kind: int, looks_s: tuple[float, ...] = LOOKS_S) -> bool:
     """Whether the lock is ours; asked a few times, since whoever only looks holds it for an instant."""
-    for pause_s in (*LOOKS_S, None):
+    for pause_s in (*looks_s, None):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             return True
@@ -167,5 +204,14 @@ def _taken(descriptor: int, kind: int) -> bool:
 class VisitOpenError(ResourceError):
     """A visit is open, so nothing is exchanged now."""
 
+    def __init__(
+        self, what: str = "a visit is open in the app on this device", mend: str = "finish it, then run this again"
+    ) -> None:
+        super().__init__(what, mend=mend)
+
+
+class SelfTestRunsError(ResourceError):
+    """Another build is in its self-test: two models may be more than this device's memory."""
+
     def __init__(self) -> None:
-        super().__init__("a visit is open in the app on this device", mend="finish it, then run this again")
+        super().__init__("another build is being tested on this device", mend="wait for it, then run this again")

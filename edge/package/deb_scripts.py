@@ -28,7 +28,8 @@ BUILD_COMMANDS = ("build", "rebuild", "plan", "adapt", "evaluate", "package")
 _HEAD = "#!/bin/sh\nset -e\n"
 _VISIT = f"""
 # Runs a command while no visit can be opened: the app holds the lock for as long as one is open, and an install of a
-# model holds it from its switch to its end. An app of a package before this one holds it beside the visits.
+# model when it exchanges one; a self-test of a model ends itself when this holds it. An app of a package before this
+# one holds it beside the visits.
 while_no_visit() {{
     old={HOME}/bedside/encounter-open.lock
     if [ -f "$old" ] && [ ! -L "$old" ]; then

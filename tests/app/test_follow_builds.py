@@ -18,7 +18,7 @@ from edge.app.engine.pipe import PipeClient
 from edge.app.workspace import Workspace
 from edge.bundle.install.memory import STATE_NAME, to_bytes
 from edge.bundle.install.rules import Build, Order, State
-from edge.bundle.update_lock import FileUpdateLock, exclusive
+from edge.bundle.update_lock import FileUpdateLock, exclusive, under_test, visit_open
 from edge.errors import ResourceError
 from tests.app.desk import PATIENT, Desk
 
@@ -119,16 +119,45 @@ def test_a_visit_that_is_opened_has_the_build_in_force(panel: Panel) -> None:
 
 def test_while_a_build_is_tested_the_memory_is_its_own(panel: Panel) -> None:
     """If not: on a small board the new build fails its self-test for lack of memory, and no update ever passes."""
-    with exclusive(panel.lock):
+    with under_test(panel.lock):
+        panel.slots.switched()
         panel.wait(3)
         assert not panel.engine.alive
-        with pytest.raises(ResourceError, match="being exchanged"):
-            panel.workspace.new_encounter(PATIENT)
-        assert panel.workspace.encounter is None
         panel.slots.committed()
+        panel.wait(3)
+        assert not panel.engine.alive, "the build before is loaded between test and commit"
     panel.wait(3)
     assert panel.starts == ["a", "b"]
     panel.workspace.new_encounter(PATIENT)
+
+
+def test_a_visit_that_is_opened_during_a_self_test_has_its_model_at_once(panel: Panel) -> None:
+    """If not: a patient waits for a self-test, or the visit goes without a model, or with one that never passed."""
+    with under_test(panel.lock):
+        panel.slots.switched()
+        panel.wait(3)
+        assert not panel.engine.alive
+        panel.workspace.new_encounter(PATIENT)
+        assert panel.starts == ["a", "a"], "it is not the confirmed build, or it waits"
+        assert visit_open(panel.lock), "the self-test does not hear of it"
+        panel.wait(5)  # the installer has not ended its child yet
+        assert panel.engine.alive and panel.starts == ["a", "a"], "the engine of an open visit was ended"
+        assert panel.workspace.facts("note") is not None
+    panel.slots.point("a", State("filled", slot="a", build=OLD, order=Order(NEW, "b")))
+    panel.wait(3)
+    panel.workspace.close()
+    panel.wait(3)
+    assert panel.starts == ["a", "a"], "the way back is not seen by the app"
+
+
+def test_an_exchange_is_no_self_test(panel: Panel) -> None:
+    """If not: the engines are ended for the instant of a switch; or a visit opens in it, with two builds."""
+    with exclusive(panel.lock):
+        panel.wait(3)
+        assert panel.engine.alive
+        with pytest.raises(ResourceError, match="being exchanged"):
+            panel.workspace.new_encounter(PATIENT)
+        assert panel.workspace.encounter is None
 
 
 def test_a_locked_screen_follows_too(panel: Panel) -> None:
@@ -159,7 +188,7 @@ def test_places(tmp_path: Path) -> None:
     slots = Slots(tmp_path)
     slots.point("a", State("switched", order=Order(NEW, "a"), tests=1))
     assert place.now() == brought, "the first build in the slots has not passed, and the package's has"
-    assert BundlePlace(slots.current).now() == slots.base / "a", "here there is no other"
+    assert not BundlePlace(slots.current).now().exists(), "here there is no other, and this one has not passed"
     slots.point("a", State(slot="a", build=OLD))
     assert place.now() == slots.base / "a"
     slots.switched()

@@ -8,11 +8,22 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from edge.bundle.update_lock import LOCK_NAME, NO_LOCK, FileUpdateLock, exclusive, lock_folder, swap_allowed
+from edge.bundle.update_lock import (
+    LOCK_NAME,
+    NO_LOCK,
+    FileUpdateLock,
+    exclusive,
+    lock_folder,
+    self_test_runs,
+    swap_allowed,
+    under_test,
+    visit_open,
+)
 from edge.errors import ResourceError
 
 
@@ -120,11 +131,42 @@ def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_whether_a_model_is_being_exchanged(tmp_path: Path) -> None:
     """Without it the app keeps its model in memory beside the one that is tested."""
     lock = FileUpdateLock(tmp_path)
-    assert not lock.exchanging and not NO_LOCK.exchanging
+    assert not lock.testing and not NO_LOCK.testing and not self_test_runs(tmp_path)
     with exclusive(tmp_path):
-        assert lock.exchanging
-    lock.acquire()
-    assert not lock.exchanging
+        assert not lock.testing, "an exchange is over in an instant: no engine is ended for it"
+    with under_test(tmp_path):
+        assert lock.testing and self_test_runs(tmp_path)
+        with pytest.raises(ResourceError, match="another build is being tested"), under_test(tmp_path):
+            pass
+        assert swap_allowed(tmp_path) and not visit_open(tmp_path)
+        lock.acquire()
+        assert not lock.testing, "a visit waits for its model until the self-test has ended"
+        assert visit_open(tmp_path)
+    lock.release()
+    assert not lock.testing
+
+
+def test_a_visit_waits_for_the_instant_of_an_exchange(tmp_path: Path) -> None:
+    """If not: a clinician reads that the model is being exchanged, once in a while, for a few milliseconds' sake."""
+    with ExitStack() as held:
+        held.enter_context(exclusive(tmp_path))
+        timer = threading.Timer(0.1, held.close)
+        timer.start()
+        FileUpdateLock(tmp_path).acquire()
+        timer.join()
+
+
+def test_a_commit_waits_for_a_visit_and_not_for_ever(tmp_path: Path) -> None:
+    """If not: half an hour of self-test is lost to a look at a visit, or an installer hangs for a whole one."""
+    visit = FileUpdateLock(tmp_path)
+    visit.acquire()
+    with pytest.raises(ResourceError, match="a visit is open"), exclusive(tmp_path, 0.1):
+        pass
+    timer = threading.Timer(0.15, visit.release)
+    timer.start()
+    with exclusive(tmp_path, 10.0):
+        assert not swap_allowed(tmp_path)
+    timer.join()
 
 
 def test_an_app_that_only_looks_is_no_visit(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from edge.bundle.install.rules import MAX_TESTS, InstallOutcome, other
 from edge.bundle.install.source import FolderSource
 from edge.bundle.keys import KeyStore
 from edge.bundle.open import open_bundle
-from edge.errors import EdgeError
+from edge.errors import EdgeError, ResourceError
 
 # As few files as a bundle may have: each is five steps of every scenario.
 FEW = {name: data for name, data in FILES.items() if not name.startswith(("tasks/", "golden/"))}
@@ -396,6 +396,23 @@ class ResumeVerified(Scenario):
         device.installer().resume()
 
 
+class VisitInTest(Scenario):
+    """A visit is opened in the middle of the self-test: the way back is killed, and what takes it up."""
+
+    def work(self, device: Device) -> None:
+        """The link goes back and the order waits."""
+        from edge.bundle.update_lock import FileUpdateLock
+
+        visit = FileUpdateLock(device.folder / "home")
+        device.during = visit.acquire
+        device.verdict = ResourceError("the visit has its memory", mend="wait")
+        outcome = device.installer().install(FolderSource(self.places["new"]))
+        expect((outcome.outcome, outcome.reason) == ("refused", "busy"), f"{outcome}")
+        expect(device.installer().status().tests == 0, "a boot was spent")
+        expect(in_force(device.base / "current") == device.base / "a", "the visit has another build")
+        expect(device.installer().disk.link() == "a", "the link is not back")
+
+
 class LostMemory(Scenario):
     """A resume is killed that makes the memory anew."""
 
@@ -428,6 +445,7 @@ SCENARIOS: dict[str, type[Scenario]] = {
         Resume,
         ResumeBoots,
         ResumeVerified,
+        VisitInTest,
         LostMemory,
     )
 }

@@ -28,6 +28,7 @@ CHILD = Path(__file__).parent / "install_kill_child.py"
         ("Resume", 20, {"new"}),
         ("ResumeBoots", 8, {"old"}),
         ("ResumeVerified", 20, {"new"}),
+        ("VisitInTest", 70, {"old", "new"}),
         ("LostMemory", 20, {"new"}),
     ],
 )

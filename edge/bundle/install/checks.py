@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edge.bundle.install.outcome import WrongTargetError
-from edge.bundle.manifest import Manifest
-from edge.bundle.open import DeviceFacts, OpenBundle, check_device
-from edge.errors import BundleError
+from edge.bundle.install.rules import Build
+from edge.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest
+from edge.bundle.open import DeviceFacts, OpenBundle, check_device, open_folder
+from edge.bundle.signing import Trust
+from edge.bundle.tree import read_small
+from edge.errors import BundleError, EdgeError
 
 # What a declared feature promises to bring; a feature that this edge does not know was refused before.
 PROMISED = {
@@ -19,6 +24,23 @@ def passed_here(opened: OpenBundle) -> bool | None:
     """What this device's own results in a slot say: the newest of each device class; None where there is none."""
     newest = [one for one in opened.attestations if opened.attestation_for(one.device_class) is one]
     return all(one.passed for one in newest) if newest else None
+
+
+def whole(folder: Path, trust: Trust) -> OpenBundle | None:
+    """A slot that opens with everything checked; None for anything less."""
+    try:
+        return open_folder(folder, trust, check_files=True)
+    except EdgeError:
+        return None
+
+
+def listed(folder: Path) -> Build | None:
+    """The build that a slot's manifest names, unchecked: only to be shown."""
+    try:
+        data = read_small(folder / MANIFEST_NAME, MAX_MANIFEST_BYTES)
+        return Build(Manifest.from_bytes(data).bundle_digest)
+    except EdgeError:
+        return None
 
 
 def profile_of(manifest: Manifest) -> str:

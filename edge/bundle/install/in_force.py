@@ -1,7 +1,8 @@
 """Which folder a path of slots means now: what an app opens, and what it compares to see that a build was exchanged.
 
 Between switch and commit `current` shows a build that has not passed here yet; what is in force is still the build
-before. Only looks; the bundle's own checks come when it is opened.
+before, and on a first install nothing: a visit may be opened at that time. Only looks; the bundle's own checks come
+when it is opened.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from edge.bundle.install.memory import MAX_STATE_BYTES, STATE_NAME, BrokenStateE
 from edge.bundle.keys import default_home
 
 SLOTS_FOLDER = "slots"
+NOTHING_YET = "nothing-in-force"  # no installer makes it: opening it says that there is no bundle
 
 
 def default_slots() -> Path:
@@ -26,11 +28,11 @@ def default_slots() -> Path:
 def in_force(path: Path) -> Path:
     """The folder that `path` means: for SLOTS/PROFILE/current the confirmed slot, for every other path itself.
 
-    During a first install, when nothing is confirmed yet, it is what `current` shows.
+    During a first install, when nothing is confirmed yet, it is a folder that is not there.
     """
     if path.name != CURRENT or not path.is_symlink():
         return path
-    return confirmed(path) or _shown(path) or path
+    return confirmed(path) or path.parent / NOTHING_YET
 
 
 def confirmed(current: Path) -> Path | None:

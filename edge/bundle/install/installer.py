@@ -11,15 +11,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from edge.bundle.canonical import SLUG
 from edge.bundle.in_use import nobody_else
-from edge.bundle.install.checks import check_features, check_profile, check_target, passed_here
+from edge.bundle.install.checks import check_features, check_profile, check_target, listed, passed_here, whole
 from edge.bundle.install.disk import SlotsDisk
-from edge.bundle.install.memory import STATE_NAME, BrokenStateError, FutureStateError
+from edge.bundle.install.memory import STATE_NAME, BrokenStateError, FutureStateError, rebuilt
 from edge.bundle.install.outcome import (
     InstallStatus,
     NoSpaceError,
@@ -53,18 +53,18 @@ from edge.bundle.install.rules import (
     Switch,
     Switched,
     Verify,
+    VisitOpened,
     Woke,
     advance,
     due,
-    rebuilt,
 )
 from edge.bundle.install.source import BundleSource
-from edge.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest
-from edge.bundle.open import DeviceFacts, OpenBundle, check_head, open_folder
+from edge.bundle.install.tested import COMMIT_WAIT_S, VisitCameError, tested
+from edge.bundle.manifest import Manifest
+from edge.bundle.open import DeviceFacts, check_head, open_folder
 from edge.bundle.signing import Trust
-from edge.bundle.tree import read_small
-from edge.bundle.update_lock import exclusive
-from edge.errors import BundleError, EdgeError, GateError, ResourceError, SpecError
+from edge.bundle.update_lock import VisitOpenError, exclusive, under_test, visit_open
+from edge.errors import BundleError, EdgeError, ResourceError, SpecError
 from edge.files import resource_error
 
 __all__ = ["InstallOutcome", "InstallStatus", "Installer", "SelfTestOutcome"]
@@ -86,7 +86,8 @@ class Installer:
     slots: the folder of all profiles; `slots/profile` is made. profile: a slug.
     trust: whose signatures count. device: when given, a bundle for another target is refused.
     lock_folder: of edge.bundle.update_lock. self_test: runs a build in its slot and signs what came out into it.
-    clock: seconds, monotonic. margin_bytes: left free. free: bytes that may be written at a place.
+    Called with the slot; it ends, and says so, when a visit is opened. clock: seconds, monotonic. margin_bytes: left
+    free. free: bytes that may be written at a place. commit_wait_s: that a commit waits for a visit to end.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Installer:
         device: DeviceFacts | None = None,
         margin_bytes: int = MARGIN_BYTES,
         free: Callable[[Path], int] = free_bytes,
+        commit_wait_s: float = COMMIT_WAIT_S,
     ) -> None:
         if not SLUG.fullmatch(profile):
             raise SpecError(f"profile {profile[:60]!r} is not lower case letters, digits, '.', '_', '-'")
@@ -109,6 +111,7 @@ class Installer:
         self.last_error: EdgeError | None = None
         self._trust, self._lock_folder, self._self_test = trust, lock_folder, self_test
         self._clock, self._device, self._margin_bytes, self._free = clock, device, margin_bytes, free
+        self._commit_wait_s = commit_wait_s
         self._began_s = clock()
         self._state = State()
 
@@ -162,7 +165,7 @@ class Installer:
             state, phase = self.disk.load() or State(), ""
         except (BrokenStateError, FutureStateError, EdgeError):
             link = self.disk.link()
-            build = self._listed(link) if link else None
+            build = listed(self.disk.slot(link)) if link else None
             state, phase = State(slot=link if build else None, build=build), "unknown"
         pending = state.order
         return InstallStatus(
@@ -185,13 +188,14 @@ class Installer:
     ) -> InstallOutcome:
         self._wake()
         pending = self._state.order
-        if pending is not None and pending.build.digest != order.build.digest and self._state.phase == "filled":
+        waits = self._state.phase in ("filled", "rolling_back")
+        if pending is not None and pending.build.digest != order.build.digest and waits:
             self._step(AskedBack())  # it waited for a visit to end; this one takes its place
         self._run()
         if pending is not None and pending.build.digest == order.build.digest and not pending.back:
             return self._outcome()
         slot, build = self._state.slot, self._state.build
-        if slot and build and build.digest == order.build.digest and self._whole(slot):
+        if slot and build and build.digest == order.build.digest and whole(self.disk.slot(slot), self._trust):
             return self._already(order, manifest)
         target = self._state.target
         folder, installed = self.disk.slot(target), self._state.slot
@@ -226,7 +230,7 @@ class Installer:
         except BrokenStateError:
             found = None
         if found is None:
-            wholes = {slot: opened for slot in SLOTS if (opened := self._whole(slot)) is not None}
+            wholes = {slot: opened for slot in SLOTS if (opened := whole(self.disk.slot(slot), self._trust))}
             builds = {slot: Build(opened.bundle_digest) for slot, opened in wholes.items()}
             verdicts = {slot: told for slot, opened in wholes.items() if (told := passed_here(opened)) is not None}
             found = rebuilt(self.disk.link(), builds, verdicts)
@@ -247,18 +251,39 @@ class Installer:
             self.disk.save(after)
 
     def _run(self) -> None:
-        """Until nothing is due. Errors: VisitOpenError before the switch; the order then waits."""
-        held = False
+        """Until nothing is due. Errors: VisitOpenError, SelfTestRunsError before the switch, VisitCameError during the
+        self-test; the order then waits."""
+        said = False
         with ExitStack() as stack:
             while (effect := due(self._state)) is not None:
-                # From the switch until commit or rollback no visit can be opened.
-                moves = isinstance(effect, Switch | SelfTest) or (
-                    isinstance(effect, Restore) and self.disk.link() != effect.slot
-                )
-                if moves and not held:
-                    stack.enter_context(exclusive(self._lock_folder))
-                    held = True
-                self._step(self._perform(effect))
+                order = self._state.order
+                if isinstance(effect, Switch | SelfTest) and not (said or (order and order.back)):
+                    # To the end: an app would else load the build before between test and commit.
+                    stack.enter_context(under_test(self._lock_folder))
+                    said = True
+                if isinstance(effect, SelfTest):
+                    self._test(effect.slot)
+                    continue
+                by_hand = isinstance(effect, Restore) and order is None and self.disk.link() != effect.slot
+                with exclusive(self._lock_folder) if by_hand or isinstance(effect, Switch) else nullcontext():
+                    self._step(self._perform(effect))
+
+    def _test(self, slot: Slot) -> None:
+        """The self-test and its commit (rules 8 to 11). Errors: VisitCameError, with the link back."""
+        self._step(SelfTestBegun())
+        event, error = tested(self._self_test, self.disk.slot(slot), lambda: visit_open(self._lock_folder))
+        if event == SelfTestEnded(True):
+            try:
+                with exclusive(self._lock_folder, self._commit_wait_s):
+                    self._step(event)
+                return
+            except VisitOpenError:
+                event, error = VisitOpened(), VisitCameError()
+        self.last_error = error
+        self._step(event)
+        if error is not None and isinstance(event, VisitOpened):
+            self._step(self._perform(Restore(self._state.slot)))
+            raise error
 
     def _perform(self, effect: Effect) -> Event:
         match effect:
@@ -267,14 +292,11 @@ class Installer:
             case Switch(slot):
                 self.disk.point(slot)
                 return Switched()
-            case SelfTest(slot):
-                self._step(SelfTestBegun())
-                return SelfTestEnded(self._test(slot))
             case Restore(slot):
                 self.disk.point(slot)
                 return Restored()
-            case Fill():
-                return Denied("failed", "interrupted")  # only `install` has a source
+            case Fill() | SelfTest():
+                return Denied("failed", "interrupted")  # only `install` has a source; `_run` tests
 
     def _fill(
         self, slot: Slot, source: BundleSource, manifest: Manifest, manifest_bytes: bytes, signature: bytes
@@ -335,36 +357,6 @@ class Installer:
             self.last_error = error
             return Denied(name_of(error), reason_of(error))
         return Checked()
-
-    def _whole(self, slot: Slot) -> OpenBundle | None:
-        """A slot that opens with everything checked; None for anything less."""
-        try:
-            return open_folder(self.disk.slot(slot), self._trust, check_files=True)
-        except EdgeError:
-            return None
-
-    def _listed(self, slot: Slot) -> Build | None:
-        """The build that a slot's manifest names, unchecked: only to be shown."""
-        try:
-            data = read_small(self.disk.slot(slot) / MANIFEST_NAME, MAX_MANIFEST_BYTES)
-            return Build(Manifest.from_bytes(data).bundle_digest)
-        except EdgeError:
-            return None
-
-    def _test(self, slot: Slot) -> bool:
-        folder = self.disk.slot(slot)
-        try:
-            outcome = self._self_test(folder)
-        except EdgeError as error:  # it could not even be begun
-            outcome = SelfTestOutcome(False, str(error))
-        if not outcome.passed:
-            why = outcome.detail.rstrip(".") or "no reason given"
-            self.last_error = GateError(
-                f"the self-test failed ({why}), so the build before is back",
-                where=str(folder),
-                mend="build it for this device, or choose another release",
-            )
-        return outcome.passed
 
     # ---- what is told -------------------------------------------------------------------------------------------
 

@@ -1,4 +1,7 @@
-"""The installer's memory as a file's bytes and back: nothing is taken that the installer would not write itself."""
+"""The installer's memory as a file's bytes and back: nothing is taken that the installer would not write itself.
+
+And what stands in for it when it is lost: `rebuilt`, from the disk.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ from edge.bundle.install.rules import (
     Build,
     InstallOutcome,
     Order,
+    Slot,
     State,
+    other,
 )
 
 STATE_NAME = "state.json"
@@ -100,3 +105,33 @@ def _possible(state: State) -> bool:
         and (state.ending is None or (state.ending[0] in OUTCOMES and state.ending[1] in REASONS))
         and (state.last is None or (state.last.outcome in OUTCOMES and state.last.reason in REASONS))
     )
+
+
+# ---- when it is lost ----------------------------------------------------------------------------------------------
+
+
+def rebuilt(link: Slot | None, whole: Mapping[Slot, Build], verdicts: Mapping[Slot, bool] | None = None) -> State:
+    """The state as the disk tells it, when the file that held it is lost or broken.
+
+    whole: the slots that open with every digest checked. verdicts: whether they passed here, by what this device signed
+    into them, where it did. Whether the shown build is the confirmed one is not known, so it is tested again where
+    there is another to fall back to; where there is none, it stays in force. Nobody falls back to a build that failed
+    here, nor from one that passed to one that never did: it may be the one that was being installed.
+    """
+    told = verdicts or {}
+    shown = whole.get(link) if link is not None else None
+    if link is not None and shown is not None:
+        beside = other(link)
+        safe = told.get(beside, not told.get(link, False))
+        if beside in whole and safe:
+            return State("switched", slot=beside, build=whole[beside], order=Order(shown, link))
+        return State(slot=link, build=shown)
+    passed = [slot for slot in whole if told.get(slot)]
+    if len(passed) == 1:
+        return State(slot=passed[0], build=whole[passed[0]])
+    if len(whole) == len(SLOTS):
+        return State("filled", slot="a", build=whole["a"], order=Order(whole["b"], "b"))
+    for slot, build in whole.items():
+        # Filled, perhaps never tested: it goes the way of an install into an empty device.
+        return State("filled", order=Order(build, slot))
+    return State()

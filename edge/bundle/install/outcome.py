@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from edge.bundle.in_use import StillUsedError
 from edge.bundle.install.disk import BusyError
 from edge.bundle.install.rules import REASONS, InstallOutcome, OutcomeName, Reason, Slot
-from edge.bundle.update_lock import VisitOpenError
+from edge.bundle.update_lock import SelfTestRunsError, VisitOpenError
 from edge.errors import BundleError, EdgeError, GateError, ResourceError, UntrustedError
 
 
 @dataclass(frozen=True)
 class SelfTestOutcome:
-    """Whether a build passed on this device. detail: one line for a person; no patient is in a self-test."""
+    """Whether a build passed on this device. detail: one line for a person; no patient is in a self-test.
+
+    stopped: it was ended because a visit was opened, and says nothing about the build.
+    """
 
     passed: bool
     detail: str = ""
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def reason_of(error: EdgeError) -> Reason:
         return "wrong_target"
     if isinstance(error, BundleError):
         return "changed"
-    if isinstance(error, VisitOpenError | StillUsedError | BusyError):
+    if isinstance(error, VisitOpenError | SelfTestRunsError | StillUsedError | BusyError):
         return "busy"
     if isinstance(error, NoSpaceError) or _disk_full(error):
         return "no_space"

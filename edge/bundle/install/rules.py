@@ -3,7 +3,7 @@
     idle -> filling -> filled -> verified -> switched -> idle (committed)
               |          |          |            |
               |          +----------+------------+--> rolling_back -> idle (rolled back, refused, failed)
-              +--> idle (failed)
+              +--> idle (failed)                    +--> filled (waits, where a visit was opened)
 
 Rules
 1. `slot` is the confirmed slot: the one whose build passed its self-test on this device. Only the other slot is ever
@@ -20,12 +20,25 @@ Rules
 6. What is refused after the link may have moved goes through `rolling_back`, which puts the link back whether it moved
    or not.
 7. `previous` is the way back; it is given up when the other slot is filled for the next install, and kept until then.
-8. An event that does not fit the phase changes nothing.
+8. A patient comes first. A visit may be opened at any time, also during a self-test; that is ended then (`VisitOpened`)
+   and nothing is held against the build: the begun test is not counted, the link goes back, and the order waits in
+   `filled` with all its files, to be verified, switched and tested again.
+9. The update lock is held alone where `current` or this memory changes what is in force or shown, and only for that
+   instant: at the switch (with the commit of a way back, which is the same step), at the commit, and where a link that
+   somebody moved is put back. It is not held during the self-test, nor on the way back from an unconfirmed build: from
+   the switch on apps open the confirmed slot by its own path, whatever the link shows (edge.bundle.install.in_force),
+   and it is the confirmed slot before and after.
+10. The commit waits some seconds for the lock, and goes back as in rule 8 when a visit keeps it. It could not disturb
+   an engine that runs, but one that has to be started again in the middle of that visit would find another build in
+   force and be refused: the patient's visit would be left without a model.
+11. A self-test that failed while a visit is open has not failed: the visit may have taken its memory or its time.
+12. While nothing is confirmed, as during a first install, nothing is in force: no visit gets the build that is tested.
+   Such a visit ends the self-test too; it has what the package brought, or no model, and the order waits.
+13. An event that does not fit the phase changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -111,7 +124,8 @@ class Order:
 class State:
     """All that an installer must remember. tests: self-tests that were begun; spent_s: seconds of work so far.
 
-    ending: (outcome, reason) that `rolling_back` leads to; None there means that only the link is put right.
+    ending: (outcome, reason) that `rolling_back` leads to; None there means that only the link is put right, and that
+    an order, if there is one, waits.
     """
 
     phase: Phase = "idle"
@@ -194,6 +208,11 @@ class SelfTestEnded:
 
 
 @dataclass(frozen=True)
+class VisitOpened:
+    """A self-test was begun and came to no verdict, or not to a commit, since a visit is open. It runs no more."""
+
+
+@dataclass(frozen=True)
 class Restored:
     """`current` shows the confirmed slot again, or nothing where there is none."""
 
@@ -205,7 +224,19 @@ class AskedBack:
     reason: Reason = "requested"
 
 
-Event = Woke | Begin | Filled | Checked | Denied | Switched | SelfTestBegun | SelfTestEnded | Restored | AskedBack
+Event = (
+    Woke
+    | Begin
+    | Filled
+    | Checked
+    | Denied
+    | Switched
+    | SelfTestBegun
+    | SelfTestEnded
+    | VisitOpened
+    | Restored
+    | AskedBack
+)
 
 
 # ---- effects ----------------------------------------------------------------------------------------------------
@@ -235,7 +266,7 @@ class Switch:
 
 @dataclass(frozen=True)
 class SelfTest:
-    """Save SelfTestBegun, then test a slot. Answered by SelfTestEnded."""
+    """Save SelfTestBegun, then test a slot. Answered by SelfTestEnded or VisitOpened."""
 
     slot: Slot
 
@@ -299,8 +330,14 @@ def advance(state: State, event: Event) -> State:
             if passed:
                 return _committed(state, order)
             return replace(state, phase="rolling_back", ending=("rolled_back", "self_test_failed"))
+        case "switched", VisitOpened() if order is not None and state.tests:
+            return replace(state, phase="rolling_back", ending=None, tests=state.tests - 1)
+        case "rolling_back", AskedBack(reason) if order is not None and state.ending is None:
+            return replace(state, ending=("rolled_back", reason))
         case "rolling_back", Restored():
-            return _ended(state, *state.ending) if state.ending else _at_rest(state)
+            if state.ending:
+                return _ended(state, *state.ending)
+            return replace(state, phase="filled") if order is not None else _at_rest(state)
     return state
 
 
@@ -350,33 +387,3 @@ def _told(state: State, outcome: OutcomeName, reason: Reason, slot: Slot | None)
         duration_s=round(state.spent_s, 3),
         rollout=order.rollout if order else None,
     )
-
-
-# ---- without a memory -------------------------------------------------------------------------------------------
-
-
-def rebuilt(link: Slot | None, whole: Mapping[Slot, Build], verdicts: Mapping[Slot, bool] | None = None) -> State:
-    """The state as the disk tells it, when the file that held it is lost or broken.
-
-    whole: the slots that open with every digest checked. verdicts: whether they passed here, by what this device signed
-    into them, where it did. Whether the shown build is the confirmed one is not known, so it is tested again where
-    there is another to fall back to; where there is none, it stays in force. Nobody falls back to a build that failed
-    here, nor from one that passed to one that never did: it may be the one that was being installed.
-    """
-    told = verdicts or {}
-    shown = whole.get(link) if link is not None else None
-    if link is not None and shown is not None:
-        beside = other(link)
-        safe = told.get(beside, not told.get(link, False))
-        if beside in whole and safe:
-            return State("switched", slot=beside, build=whole[beside], order=Order(shown, link))
-        return State(slot=link, build=shown)
-    passed = [slot for slot in whole if told.get(slot)]
-    if len(passed) == 1:
-        return State(slot=passed[0], build=whole[passed[0]])
-    if len(whole) == len(SLOTS):
-        return State("filled", slot="a", build=whole["a"], order=Order(whole["b"], "b"))
-    for slot, build in whole.items():
-        # Filled, perhaps never tested: it goes the way of an install into an empty device.
-        return State("filled", order=Order(build, slot))
-    return State()

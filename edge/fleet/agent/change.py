@@ -41,15 +41,18 @@ def make_installer(job: ChangeJob, self_test: SelfTest | None = None) -> Install
     """The slots of this device. Errors: EdgeError of the key store."""
     from edge.bundle.install.installer import Installer
     from edge.bundle.keys import KeyStore
+    from edge.bundle.update_lock import visit_open
     from edge.device.facts import local_facts
     from edge.fleet.install.self_test import ChildSelfTest
 
+    lock_folder = Path(job.lock_folder)
     return Installer(
         Path(job.slots),
         job.profile,
         trust=KeyStore(Path(job.keys)).trust_store(),
-        lock_folder=Path(job.lock_folder),
-        self_test=self_test or ChildSelfTest(environment={**os.environ, "EDGE_HOME": job.keys}),
+        lock_folder=lock_folder,
+        self_test=self_test
+        or ChildSelfTest(lambda: visit_open(lock_folder), environment={**os.environ, "EDGE_HOME": job.keys}),
         device=local_facts(),
     )
 

@@ -44,7 +44,7 @@ def in_a_word(error: BaseException) -> CommandReason:
 def watch(
     visit_open: Callable[[], bool], time_limit_s: float, stop: Callable[[CommandReason], None], poll_s: float = POLL_S
 ) -> None:
-    """In a thread: `stop` when a visit is opened or the time is over."""
+    """In a thread: `stop` when a visit is opened, an install by hand tests a build, or the time is over."""
 
     def look() -> None:
         until_s = time.monotonic() + time_limit_s
@@ -113,11 +113,11 @@ def main(arguments: list[str], options: Mapping[str, Any] | None = None) -> int:
     end_with_agent(lambda: os._exit(1))
     try:
         job = read_bench_job(folder)
-        from edge.bundle.update_lock import swap_allowed
+        from edge.bundle.update_lock import self_test_runs, swap_allowed
 
         lock_folder = Path(job.lock_folder)
         watch(
-            lambda: not swap_allowed(lock_folder),
+            lambda: not swap_allowed(lock_folder) or self_test_runs(lock_folder),
             job.time_limit_s,
             lambda reason: answer.give(Done(reason=reason)),
         )

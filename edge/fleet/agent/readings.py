@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edge.bundle.install.disk import CURRENT
-from edge.bundle.install.in_force import in_force
+from edge.bundle.install.in_force import confirmed
 from edge.bundle.install.installer import Installer
 from edge.bundle.install.outcome import InstallStatus, SelfTestOutcome
 from edge.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest
 from edge.bundle.signing import Trust
 from edge.bundle.tree import read_small
-from edge.bundle.update_lock import swap_allowed
+from edge.bundle.update_lock import self_test_runs, visit_open
 from edge.device.facts import local_facts, read_int, read_text
 from edge.device.sensors import Sensor, close_sensors, open_sensors
 from edge.errors import EdgeError
@@ -69,34 +69,29 @@ class Readings:
         )
 
     def encounter_open(self) -> bool:
-        """Whether a visit is open in an app on this device."""
-        try:
-            return not swap_allowed(self._lock_folder)
-        except OSError:
-            return True
+        """Whether a visit is open in an app on this device, or an install has it for its self-test."""
+        return visit_open(self._lock_folder) or self_test_runs(self._lock_folder)
 
     def bundle_folder(self) -> Path | None:
         """What a benchmark opens now."""
-        if self._current().is_symlink():
-            return in_force(self._current())
-        return self._bundle
+        return confirmed(self._current()) or self._bundle
 
     def installed(self) -> Installed:
         """What the slots hold, or the fixed bundle where they hold nothing."""
-        folder = self.bundle_folder()
+        folder, status = self.bundle_folder(), self._status()
+        pending = status.phase not in ("idle", "unknown")  # a first install that waits, too: nothing is shown then
         if folder is None:
-            return Installed()
+            return Installed(pending=pending)
         digest, model_bytes = self._facts(folder)
         if folder == self._bundle:
-            return Installed(digest=digest or None, bundle_bytes=model_bytes)
-        status = self._status()
+            return Installed(digest=digest or None, bundle_bytes=model_bytes, pending=pending)
         return Installed(
             digest=status.bundle_digest,
             release=status.release,
             previous_digest=status.previous_digest,
             slot=status.slot,
             bundle_bytes=model_bytes,
-            pending=status.phase not in ("idle", "unknown"),
+            pending=pending,
         )
 
     def _current(self) -> Path:

@@ -6,7 +6,8 @@ Rules
 2. A run is remembered before it starts. Whoever wakes and remembers one reports it as interrupted: the command failed,
    everything else waits to run again.
 3. When an encounter opens, or the battery runs low, a benchmark is stopped. By schedule or for a new build it runs
-   again later; a command fails and says so. An install takes its own lock and is never stopped by us.
+   again later; a command fails and says so. An install is never stopped by us: it ends its own self-test when a visit
+   opens, says `busy`, waits whole, and is taken up again (rules 6 and 8).
 4. Commands: `init` (fleet) -> `executing` -> `successful` | `failed`. A command is known by its operation and id and is
    done once, however often and in whatever order its topic is heard: what is known is answered with what is known. One
    that is heard as `executing` and is not known was ours before we lost our memory: failed, interrupted. An empty

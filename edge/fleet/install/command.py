@@ -26,7 +26,7 @@ from edge.bundle.install.source import open_source
 from edge.bundle.keys import KeyStore
 from edge.bundle.manifest import Manifest
 from edge.bundle.open import check_head
-from edge.bundle.update_lock import lock_folder
+from edge.bundle.update_lock import lock_folder, visit_open
 from edge.errors import InputError
 
 BUNDLE_COMMAND = "bundle"
@@ -47,12 +47,13 @@ def installer_for(slots: Path, profile: str, workload: str = "") -> Installer:
     from edge.device.facts import local_facts
     from edge.fleet.install.self_test import ChildSelfTest
 
+    lock = lock_folder()
     return Installer(
         slots,
         profile,
         trust=KeyStore().trust_store(),
-        lock_folder=lock_folder(),
-        self_test=ChildSelfTest(workload=workload),
+        lock_folder=lock,
+        self_test=ChildSelfTest(lambda: visit_open(lock), workload=workload),
         device=local_facts(),
     )
 

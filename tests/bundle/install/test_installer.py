@@ -17,12 +17,12 @@ from edge.bundle.archive import pack
 from edge.bundle.in_use import hold_open
 from edge.bundle.install.in_force import in_force
 from edge.bundle.install.installer import Installer, SelfTestOutcome
-from edge.bundle.install.rules import MAX_TESTS
+from edge.bundle.install.rules import MAX_TESTS, Slot
 from edge.bundle.install.source import FolderSource, Moved, TarSource, open_source, partial_path
 from edge.bundle.keys import KeyStore
 from edge.bundle.manifest import FileEntry
 from edge.bundle.signing import SigningKey, Trust
-from edge.bundle.update_lock import LOCK_NAME, FileUpdateLock, exclusive
+from edge.bundle.update_lock import LOCK_NAME, FileUpdateLock, exclusive, self_test_runs, swap_allowed
 from edge.errors import BundleError, EdgeError, ExitStatus, ResourceError
 
 
@@ -392,26 +392,160 @@ class open_visit:  # noqa: N801
         self.lock.release()
 
 
-def test_no_visit_is_opened_while_a_build_is_unconfirmed(device: Device) -> None:
-    """If not: a clinician works with a build that is about to be rolled back."""
-    refused: list[str] = []
-    shown: list[str] = []
+class Visits:
+    """A visit that is opened while a build is in its self-test, which ends then as the real one does, or goes on."""
 
-    def try_to_open() -> None:
-        shown.append(in_force(device.base / "current").name)
-        try:
-            FileUpdateLock(device.folder / "home").acquire()
-        except ResourceError as error:
-            refused.append(error.what)
+    def __init__(self, device: Device, *, stops: bool = True) -> None:
+        self.device, self.stops = device, stops
+        self.lock = FileUpdateLock(device.folder / "home")
+        self.shown: list[tuple[str, str]] = []
+
+    def __call__(self, path: Path) -> SelfTestOutcome:
+        self.lock.acquire()
+        current = self.device.base / "current"
+        self.shown.append((str(current.readlink()), in_force(current).name))
+        if self.stops:
+            return SelfTestOutcome(False, "a visit was opened", stopped=True)
+        return self.device.self_test(path)
+
+
+@pytest.mark.parametrize(
+    ("stops", "verdict"), [(True, True), (False, False), (False, True)], ids=["ended", "failed", "passed"]
+)
+def test_a_visit_that_is_opened_during_the_self_test(device: Device, stops: bool, verdict: bool) -> None:
+    """If not: a patient waits half an hour for a self-test; or a build is exchanged under a visit, or given up for it.
+
+    passed: the visit was opened between the end of the self-test and the commit.
+    """
+    device.install("one")
+    device.verdict = verdict
+    visits = Visits(device, stops=stops)
+    place = device.build("two")
+    for time in (1, 2):  # the first by an order, the second by what takes it up
+        installer = device.installer(self_test=visits, commit_wait_s=0.0)
+        outcome = installer.install(FolderSource(place), release="r2", rollout="spring") if time == 1 else None
+        outcome = outcome or installer.resume()
+        assert outcome is not None
+        assert (outcome.outcome, outcome.reason, outcome.slot, outcome.release) == ("refused", "busy", "a", "r2")
+        assert "a visit was opened" in told(installer)
+        status = installer.status()
+        assert (status.phase, status.slot, status.tests, status.rollout) == ("filled", "a", 0, "spring")
+        assert device.text() == "one" and in_force(device.base / "current") == device.base / "a"
+        assert visits.lock._descriptor is not None, "the visit is not open"
+        visits.lock.release()
+    assert visits.shown == [("b", "a")] * 2, "what is in force during the self-test is the build before"
+    if stops:
+        assert not list((device.base / "b").glob("attestations/*")), "a result was signed that nobody measured"
+    device.verdict = True
+    before = (device.base / "b/model/decoder.onnx").stat()
+    ended = device.install("two")
+    assert (ended.outcome, ended.reason, ended.rollout, device.text()) == ("committed", "none", "spring", "two")
+    assert (device.base / "b/model/decoder.onnx").stat().st_mtime_ns == before.st_mtime_ns, "it was brought again"
+    assert device.installer().resume() is None
+
+
+def test_a_visit_during_the_self_test_of_a_first_install(device: Device) -> None:
+    """If not: a patient's note is written by a build that nobody tested, because there is no other."""
+    visits = Visits(device)
+    current = device.base / "current"
+    outcome = device.installer(self_test=visits).install(FolderSource(device.build("one")))
+    assert (outcome.outcome, outcome.reason, outcome.slot) == ("refused", "busy", None)
+    ((shown, used),) = visits.shown
+    assert shown == "a" and not (device.base / used).exists(), "an unconfirmed build is in force"
+    assert not os.path.lexists(current)
+    visits.lock.release()
+    resumed = device.installer().resume()
+    assert resumed is not None and (resumed.outcome, device.text()) == ("committed", "one")
+    assert in_force(current) == device.base / "a"
+
+
+def test_many_visits_and_a_power_cut(device: Device) -> None:
+    """If not: visits use up the boots that a build has, or take away the bound on those that a bad one has."""
+    device.install("one")
+    place = device.build("two")
+    visits = Visits(device)
+    for _ in range(MAX_TESTS + 2):
+        assert device.installer(self_test=visits).install(FolderSource(place)).reason == "busy"
+        visits.lock.release()
+    device.during = cut
+    for boot in range(1, MAX_TESTS + 1):
+        with pytest.raises(PowerCut):
+            device.installer().resume()
+        assert device.installer().status().tests == boot
+    with open_visit(device):  # at the boot a visit is open already: nothing is tested, and the bound still holds
+        outcome = device.installer().resume()
+    assert outcome is not None and (outcome.reason, device.text()) == ("boots_exhausted", "one")
+
+
+def test_a_boot_into_an_open_visit(device: Device) -> None:
+    """If not: after a power cut in a self-test the next one takes the memory of the visit that is open."""
+    device.install("one")
+    device.during = cut
+    with pytest.raises(PowerCut):
+        device.install("two")
+    device.during = lambda: None
+    with open_visit(device):
+        outcome = device.installer().resume()
+        assert outcome is not None and (outcome.outcome, outcome.reason) == ("refused", "busy")
+        assert device.tested == ["a", "b"], "a self-test was begun in a visit"
+        assert (device.base / "current").readlink() == Path("a")
+        assert device.installer().status().tests == 1
+    assert device.install("two").outcome == "committed"
+
+
+def test_another_order_after_a_visit(device: Device) -> None:
+    """If not: a build that waits for a visit to end comes after the one that replaced it."""
+    device.install("one")
+    visits = Visits(device)
+    device.installer(self_test=visits).install(FolderSource(device.build("two")))
+    visits.lock.release()
+    assert device.install("three").outcome == "committed"
+    assert device.text() == "three" and device.tested == ["a", "b"]
+    device.installer(self_test=visits).install(FolderSource(device.build("four")))
+    visits.lock.release()
+    outcome = device.installer().rollback()
+    assert (outcome.outcome, outcome.reason, device.text()) == ("rolled_back", "requested", "three")
+
+
+def test_the_lock_is_held_for_instants(device: Device) -> None:
+    """If not: a visit cannot be opened while a build is tested; or two builds are tested at once on a small board."""
+    seen: list[tuple[bool, bool, str]] = []
+
+    def look() -> None:
+        installer = device.installer()
+        other = Installer(
+            device.slots, "letters", trust=device.trust, lock_folder=device.folder / "home", self_test=device.self_test
+        )
+        profile = {"version": 1, "name": "letters", "context_tokens": 64}
+        refused = other.install(FolderSource(device.build("letters", profile=profile)))
+        assert "another build is being tested" in told(other)
+        home = device.folder / "home"
+        seen.append((swap_allowed(home), self_test_runs(home), refused.reason))
+        assert installer.status().phase == "switched"
 
     device.install("one")
-    device.during = try_to_open
-    device.install("two")
-    assert refused == ["the model is being exchanged"]
-    assert shown == ["a"], "what is in force during the self-test is the build before"
-    assert in_force(device.base / "current") == device.base / "b"
-    with open_visit(device):
-        pass
+    device.during = look
+    assert device.install("two").outcome == "committed"
+    assert seen == [(True, True, "busy")]
+    assert not self_test_runs(device.folder / "home")
+
+
+def test_a_failed_build_goes_back_beside_no_lock(device: Device) -> None:
+    """If not: the way back waits for a visit, and the link shows a bad build to its end."""
+    device.install("one")
+    device.verdict = False
+    visit = FileUpdateLock(device.folder / "home")
+    installer = device.installer()
+    point = installer.disk.point
+
+    def pointed(slot: Slot | None) -> None:
+        if slot == "a":
+            visit.acquire()
+        point(slot)
+
+    installer.disk.point = pointed  # type: ignore[method-assign]
+    assert installer.install(FolderSource(device.build("two"))).reason == "self_test_failed"
+    assert device.text() == "one"
 
 
 def test_the_other_slot_is_not_touched_while_a_program_runs_from_it(device: Device) -> None:

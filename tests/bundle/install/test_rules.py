@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge.bundle.install import rules
-from edge.bundle.install.memory import BrokenStateError, FutureStateError, from_bytes, to_bytes
+from edge.bundle.install.memory import BrokenStateError, FutureStateError, from_bytes, rebuilt, to_bytes
 from edge.bundle.install.rules import (
     MAX_TESTS,
     SLOTS,
@@ -35,10 +35,10 @@ from edge.bundle.install.rules import (
     Switch,
     Switched,
     Verify,
+    VisitOpened,
     Woke,
     advance,
     due,
-    rebuilt,
 )
 
 DIGESTS = [letter * 64 for letter in "1234"]
@@ -53,6 +53,7 @@ events = st.one_of(
     st.just(Switched()),
     st.just(SelfTestBegun()),
     st.builds(SelfTestEnded, st.booleans()),
+    st.just(VisitOpened()),
     st.just(Restored()),
     st.just(AskedBack()),
 )
@@ -103,6 +104,25 @@ class Device(RuleBasedStateMachine):
         """One step goes wrong in some way."""
         self.good_steps(steps)
         self.work(succeeds=succeeds, answered=answered, dies=dies)
+
+    @rule(steps=st.integers(2, 4), passes=st.booleans(), answered=st.booleans())
+    def visit(self, steps: int, passes: bool, answered: bool) -> None:
+        """A visit is opened during a self-test, or after it and before the commit."""
+        self.good_steps(steps)
+        if isinstance(effect := due(self.state), SelfTest):
+            confirmed, order, begun = self.state.slot, self.state.order, self.state.tests
+            self.go(SelfTestBegun())
+            if passes:
+                self.passed.add(effect.slot)
+            self.go(VisitOpened(), saved=answered)
+            if not answered:
+                self.tests += 1
+                self.wake()
+                return
+            assert due(self.state) == Restore(confirmed)
+            self.work()
+            assert (self.link, self.state.slot, self.state.order) == (confirmed, confirmed, order)
+            assert (self.state.phase, self.state.tests) == ("filled", begun), "a boot was spent on a visit"
 
     @rule()
     def bad_files(self) -> None:
@@ -216,6 +236,30 @@ def test_boots_are_bounded() -> None:
     assert due(state) == Restore("a")
     ended = advance(state, Restored())
     assert ended.last is not None and (ended.last.outcome, ended.last.reason) == ("rolled_back", "boots_exhausted")
+
+
+def test_a_visit_spends_no_boot() -> None:
+    """If not: three visits in a busy morning give a good build up for ever, or an untested one is committed by them."""
+    build = Build(DIGESTS[0])
+    state = State("switched", slot="a", build=build, order=Order(Build(DIGESTS[1]), "b"), tests=MAX_TESTS - 1)
+    for _ in range(10):
+        assert advance(state, VisitOpened()).phase == "rolling_back"
+        state = advance(advance(state, SelfTestBegun()), VisitOpened())
+        assert due(advance(state, Woke("b"))) == Restore("a"), "a power cut on the way back is not survived"
+        state = advance(state, Restored())
+        assert (state.slot, state.build, state.tests) == ("a", build, MAX_TESTS - 1)
+        assert due(state) == Verify("b", DIGESTS[1])
+        state = advance(advance(advance(state, Woke("a")), Checked()), Switched())
+        assert due(state) == SelfTest("b")
+    assert advance(State("switched", order=Order(build, "b")), VisitOpened()).phase == "switched", "none was begun"
+
+
+def test_a_wait_that_is_taken_back_on_the_way() -> None:
+    """If not: somebody asks for the build before, after a power cut at the wrong moment, and the new one is tested."""
+    state = State("switched", slot="a", build=Build(DIGESTS[0]), order=Order(Build(DIGESTS[1]), "b"), tests=1)
+    state = advance(advance(advance(state, VisitOpened()), AskedBack()), Restored())
+    assert state.phase == "idle" and state.last is not None
+    assert (state.last.outcome, state.last.reason) == ("rolled_back", "requested")
 
 
 def test_without_a_memory() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from edge.bundle.install.outcome import SelfTestOutcome
 from edge.bundle.install.rules import InstallOutcome
+from edge.bundle.update_lock import FileUpdateLock
 from edge.errors import BundleError, EdgeError
 from edge.fleet.agent.change import NoUpdateError, change, refused
 from edge.fleet.agent.children import Child
@@ -97,6 +98,27 @@ def test_there_and_back(device: Device) -> None:
     assert device.change(device.job("resume", None)) is None
     report = InstallReport.from_bytes(InstallReport(**vars(back)).to_bytes(), "report")
     assert report.reason == "requested"
+
+
+def test_a_visit_during_the_self_test(device: Device) -> None:
+    """If not: a build that a visit held up is lost, is fetched again, or is told to the fleet as a bad one."""
+    visit = FileUpdateLock(device.folder / "lock")
+
+    def visited(_folder: Path) -> SelfTestOutcome:
+        visit.acquire()
+        return SelfTestOutcome(False, "a visit was opened", stopped=True)
+
+    busy = change(device.job(), self_test=visited, clock=device.world.clock)
+    assert busy is not None
+    assert (busy.outcome, busy.reason, busy.release, busy.rollout) == ("refused", "busy", "v1", "spring")
+    assert InstallReport.from_bytes(InstallReport(**vars(busy)).to_bytes(), "report").reason == "busy"
+    readings = device.readings()
+    assert readings.encounter_open() and readings.installed().pending and readings.installed().digest is None
+    visit.release()
+    again = device.change(device.job("resume", None, updates=(str(device.folder / "no place"),)))
+    assert again is not None
+    assert (again.outcome, again.release, again.rollout) == ("committed", "v1", "spring")
+    assert not device.readings().installed().pending
 
 
 def test_what_is_not_to_be_had(device: Device) -> None:

@@ -4,15 +4,20 @@ hand, or a build that does not run there comes into force."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from edge.bundle.update_lock import FileUpdateLock
 from edge.errors import EdgeError, ExitStatus
 from edge.fleet.install.command import install, profiles_in
+from edge.fleet.install.self_test import started_by
 from tests.e2e.conftest import built, world
 from tests.e2e.world import World
 
@@ -48,12 +53,12 @@ def test_which_profiles(tmp_path: Path) -> None:
     assert list(profiles_in(tmp_path)) == ["notes"]
 
 
-def in_world(world: World, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str]:
+def in_world(world: World, monkeypatch: pytest.MonkeyPatch, *arguments: str, slots: str = "slots") -> tuple[int, str]:
     """`edge install` on a machine with a model."""
     for name, value in world.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(world.root)
-    return call(*arguments, "--slots", "slots", home=world.root / "home")
+    return call(*arguments, "--slots", slots, home=world.root / "home")
 
 
 @pytest.mark.slow
@@ -79,6 +84,48 @@ def test_a_real_build(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert in_world(world, monkeypatch, "resume") == (0, "")
     status, said = in_world(world, monkeypatch, "rollback")
     assert status == ExitStatus.RESOURCE and "no build before" in said
+
+
+@pytest.mark.slow
+def test_a_visit_during_a_real_self_test(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If not: the child that holds a real model lives on in a visit, signs a bad result, or the install is lost."""
+    lock, slots = FileUpdateLock(world.root / "home"), world.root / "visited"
+    found: list[int] = []
+
+    def with_the_model(process: int) -> bool:
+        try:
+            return "onnxruntime" in Path(f"/proc/{process}/maps").read_text()
+        except OSError:
+            return False
+
+    def open_one() -> None:
+        """Once a process of the self-test has the model in memory."""
+        deadline_s = time.monotonic() + 30
+        while time.monotonic() < deadline_s and not any(map(with_the_model, found)):
+            found[:] = started_by(os.getpid())
+            time.sleep(0.005)
+        lock.acquire()
+
+    monkeypatch.setenv("EDGE_LOCK", str(world.root / "home"))
+    clinician = threading.Thread(target=open_one)
+    clinician.start()
+    status, said = in_world(world, monkeypatch, "out/tiny", "--workload", "work.yaml", slots=slots.name)
+    clinician.join()
+    assert len(found) >= 2, "no process had the model in memory"
+    deadline_s = time.monotonic() + 5
+    while any(map(with_the_model, found)):
+        assert time.monotonic() < deadline_s, "the model stays in memory"
+        time.sleep(0.02)
+    assert not set(found) & set(started_by(os.getpid())), "the child lives on"
+    assert status == ExitStatus.RESOURCE, said
+    assert "refused" in said and "a visit was opened" in said
+    shown = json.loads(in_world(world, monkeypatch, "status", "--json", slots=slots.name)[1])
+    assert [(one["phase"], one["slot"], one["tests"]) for one in shown] == [("filled", None, 0)]
+    assert not (slots / "tiny/current").is_symlink()
+    assert not list((slots / "tiny/a/attestations").glob("[!.]*")), "it signed something"
+    lock.release()
+    status, said = in_world(world, monkeypatch, "resume", "--workload", "work.yaml", slots=slots.name)
+    assert status == 0 and "tiny: committed" in said, said
 
 
 def signed_with_wrong_golden_cases(world: World) -> Path:

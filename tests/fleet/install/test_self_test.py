@@ -6,17 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from edge.bundle.update_lock import FileUpdateLock, visit_open
 from edge.fleet.install.self_test import ChildSelfTest, read_answer
+
+
+def never() -> bool:
+    """No visit is open."""
+    return False
 
 
 def scripted(code: str, timeout_s: float = 20.0) -> ChildSelfTest:
     """A self-test whose child is a few lines of Python."""
-    return ChildSelfTest(command=(sys.executable, "-I", "-S", "-c", code), timeout_s=timeout_s)
+    return ChildSelfTest(never, command=(sys.executable, "-I", "-S", "-c", code), timeout_s=timeout_s)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +59,46 @@ def test_a_child_that_hangs(tmp_path: Path) -> None:
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+def test_a_visit_ends_the_child(tmp_path: Path) -> None:
+    """If not: a visit that is opened during a self-test shares memory and cores with it, for up to half an hour."""
+    lock = FileUpdateLock(tmp_path / "home")
+    code = (
+        "import os, subprocess, sys, time\n"
+        "helper = subprocess.Popen([sys.executable, '-I', '-S', '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(tmp_path / 'made')!r}, 'w').write(f'{{os.getpid()}} {{helper.pid}}')\n"
+        f"os.rename({str(tmp_path / 'made')!r}, {str(tmp_path / 'pids')!r})\n"
+        "time.sleep(600)"
+    )
+    opened_s: list[float] = []
+
+    def open_one() -> None:
+        deadline_s = time.monotonic() + 20
+        while not (tmp_path / "pids").exists() and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        lock.acquire()
+        opened_s.append(time.monotonic())
+
+    clinician = threading.Thread(target=open_one)
+    clinician.start()
+    self_test = ChildSelfTest(
+        lambda: visit_open(tmp_path / "home"), command=(sys.executable, "-I", "-S", "-c", code), timeout_s=60.0
+    )
+    outcome = self_test(tmp_path)
+    ended_s = time.monotonic()
+    clinician.join()
+    assert (outcome.passed, outcome.stopped) == (False, True)
+    assert ended_s - opened_s[0] < 5.0
+    child, helper = (Path(f"/proc/{pid}/stat") for pid in (tmp_path / "pids").read_text().split())
+    assert not child.exists(), "it lives on"
+    # The helper was killed in the same instant; it is for init to bury, and until then its memory is free.
+    while helper.exists() and helper.read_text().split()[2] != "Z":
+        assert time.monotonic() < ended_s + 5.0, "its helper lives on"
+        time.sleep(0.05)
+
+
 def test_a_command_that_is_not_there(tmp_path: Path) -> None:
     """If not: a broken installation is a traceback."""
-    outcome = ChildSelfTest(command=(str(tmp_path / "nothing"),))(tmp_path)
+    outcome = ChildSelfTest(never, command=(str(tmp_path / "nothing"),))(tmp_path)
     assert not outcome.passed and "could not be started" in outcome.detail
 
 
@@ -71,7 +115,7 @@ def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
     )
     starter = (
         "import sys; from pathlib import Path; from edge.fleet.install.self_test import ChildSelfTest\n"
-        f"ChildSelfTest(command=(sys.executable, '-c', {code!r}))(Path(sys.argv[1]))"
+        f"ChildSelfTest(lambda: False, command=(sys.executable, '-c', {code!r}))(Path(sys.argv[1]))"
     )
     parent = subprocess.Popen([sys.executable, "-c", starter, str(tmp_path)])
     deadline_s = time.monotonic() + 30
