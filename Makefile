@@ -64,12 +64,14 @@ sshd:
 	  || echo "openssh-server is not installed: the tests of devices over ssh will be skipped"
 
 # For the tests of the fleet: a real broker, a real database, a real browser.
-FLEET_PACKAGES := mosquitto postgresql chromium
 fleet-servers:
-	@{ [ -x /usr/sbin/mosquitto ] && ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && command -v chromium >/dev/null; } \
-	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update \
-	  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(FLEET_PACKAGES) >/dev/null; } \
-	  || echo "not all of these are installed, and the tests that need them will be skipped: $(FLEET_PACKAGES)"
+	@missing=""; \
+	command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="$$missing mosquitto"; \
+	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	[ -z "$$missing" ] || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update \
+	  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing >/dev/null; } \
+	  || echo "the tests that need these will be skipped, install them first:$$missing"
 
 # Two processes, each on a core of its own; tests/conftest.py says what stays together.
 SIDE_BY_SIDE := -n 2 --dist loadgroup
