@@ -9,7 +9,7 @@ VISIT := profiles/data/clinical-sample/demo/visit.txt
 
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test lint bench bench-app bench-fleet bench-tvm clean strace screen sshd fleet-servers adapt quality app screenshots
+.PHONY: demo test ready apt lint bench bench-app bench-fleet bench-tvm clean strace screen sshd fleet-servers adapt quality app screenshots
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "edge needs Python 3.11 as '$(PYTHON)'; name another with make PYTHON=..."; exit 1; }
@@ -17,7 +17,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.venv-optimum/.ready: pyproject.toml
+# After the first, since pip writes into this folder for both.
+.venv-optimum/.ready: pyproject.toml | $(VENV)/.ready
 	$(PYTHON) -m venv .venv-optimum
 	.venv-optimum/bin/python -m pip install $(PIP_FLAGS) -e '.[optimum]'
 	@touch $@
@@ -76,7 +77,14 @@ fleet-servers:
 # Two processes, each on a core of its own; tests/conftest.py says what stays together.
 SIDE_BY_SIDE := -n 2 --dist loadgroup
 
-test: $(VENV)/.ready .venv-optimum/.ready strace screen sshd fleet-servers lint
+# apt does one thing at a time; beside it the second environment is made and the first one lints.
+apt:
+	@$(MAKE) --no-print-directory -j1 strace screen sshd fleet-servers
+
+ready: $(VENV)/.ready .venv-optimum/.ready apt lint
+
+test:
+	@$(MAKE) --no-print-directory -j3 ready
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "slow and not alone"
 	$(BIN)/python -m pytest -m alone

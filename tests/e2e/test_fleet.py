@@ -40,7 +40,7 @@ def test_a_good_build_goes_out_and_a_bad_one_stops(world: World, tmp_path: Path)
         canary = fleet.agent(1)
         fleet.agent(2)
         wait_until(lambda: fleet.current(1) == good, INSTALL_S, fleet.state)
-        wait_until(lambda: fleet.rollout("tiny-1")["phase"] == "done", INSTALL_S, fleet.state)
+        wait_until(lambda: fleet.phase("tiny-1") == "done", INSTALL_S, fleet.state)
         assert fleet.current(2) == good
         devices = {row["device"]: row for row in fleet.get("api/v1/devices")["devices"]}
         assert set(devices) == {"tablet-1", "tablet-2"}
@@ -53,7 +53,7 @@ def test_a_good_build_goes_out_and_a_bad_one_stops(world: World, tmp_path: Path)
         world.edge("rollout", "add-release", "out/bad", "--release", "tiny-2", "--database", fleet.database).ok()
         world.edge(*start, fleet.plan("tiny-2")).ok()
         fleet.agent(1)
-        wait_until(lambda: fleet.rollout("tiny-2")["phase"] == "stopped", INSTALL_S, fleet.state)
+        wait_until(lambda: fleet.phase("tiny-2") == "stopped", INSTALL_S, fleet.state)
         wait_until(lambda: fleet.current(1) == good, 60, fleet.state)
         assert fleet.current(2) == good
         assert bad not in fleet.state()
