@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from edge.fleet.broker.child import BrokerChild, start_broker
@@ -70,10 +71,12 @@ def measure(broker: BrokerChild, events: int, away: bool) -> tuple[float, float]
     return len(sent) / took_s, int(wrote[1]) / 1e6 if wrote else float("nan")
 
 
-def wait(condition: object) -> None:
-    """Until `condition()` holds."""
+def wait(condition: Callable[[], bool]) -> None:
+    """Until `condition()` holds. Errors: RuntimeError when it does not: no figure is better than a wrong one."""
     deadline = time.monotonic() + PATIENCE_S
-    while not condition() and time.monotonic() < deadline:  # type: ignore[operator]
+    while not condition():
+        if time.monotonic() >= deadline:
+            raise RuntimeError("the broker did not answer in time")
         time.sleep(0.02)
 
 

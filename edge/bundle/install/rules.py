@@ -40,14 +40,14 @@ Rules
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Slot = Literal["a", "b"]
 SLOTS: tuple[Slot, Slot] = ("a", "b")
 Phase = Literal["idle", "filling", "filled", "verified", "switched", "rolling_back"]
-PHASES: tuple[Phase, ...] = ("idle", "filling", "filled", "verified", "switched", "rolling_back")
+PHASES: tuple[Phase, ...] = get_args(Phase)
 OutcomeName = Literal["committed", "rolled_back", "refused", "failed"]
-OUTCOMES: tuple[OutcomeName, ...] = ("committed", "rolled_back", "refused", "failed")
+OUTCOMES: tuple[OutcomeName, ...] = get_args(OutcomeName)
 Reason = Literal[
     "none",
     "self_test_failed",
@@ -62,20 +62,7 @@ Reason = Literal[
     "requested",
     "other",
 ]
-REASONS: tuple[Reason, ...] = (
-    "none",
-    "self_test_failed",
-    "no_space",
-    "untrusted",
-    "changed",
-    "wrong_target",
-    "expired_metadata",
-    "interrupted",
-    "busy",
-    "boots_exhausted",
-    "requested",
-    "other",
-)
+REASONS: tuple[Reason, ...] = get_args(Reason)
 STATE_VERSION = 1
 MAX_TESTS = 3
 

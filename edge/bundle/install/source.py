@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,19 +55,20 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
-class _WholeFiles:
+class _WholeFiles(ABC):
     """A source that can read each file from any place on."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._digests: dict[tuple[int, ...], tuple[str, int]] = {}
 
+    @abstractmethod
     def head(self) -> tuple[bytes, bytes]:
         """See BundleSource."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read(self, entry: FileEntry, offset: int) -> Iterator[bytes]:
-        raise NotImplementedError
+        """The content of a file from `offset` on."""
 
     def _entries(self) -> tuple[FileEntry, ...]:
         return Manifest.from_bytes(self.head()[0], str(self.path)).files

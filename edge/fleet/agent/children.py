@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge.errors import ResourceError
 from edge.fleet.agent.job_files import BenchJob, ChangeJob, Done, read_done, write_job
+from edge.fleet.wire.messages import CommandReason
 from edge.privacy import TELEMETRY_OFF
 
 # -P: a file in the current folder must not stand in for a module of ours.
@@ -76,9 +77,9 @@ class Child:
         # -9 that nobody of us sent is the kernel's, for lack of memory.
         return self._without_word("memory" if status == -signal.SIGKILL else "other")
 
-    def _without_word(self, reason: str) -> tuple[Done, None]:
+    def _without_word(self, reason: CommandReason) -> tuple[Done, None]:
         if isinstance(self.job, BenchJob):
-            return Done(reason=reason), None  # type: ignore[arg-type]
+            return Done(reason=reason), None
         return Done(outcome="failed", install_reason="interrupted"), None
 
     def stop(self) -> None:

@@ -7,23 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from edge.bundle.install.rules import OutcomeName, Reason
 from edge.fleet.wire.documents import Celsius, Count, Digest, Document, Epoch, Positive, Sequence, Slug, Version
 
-InstallOutcomeName = Literal["committed", "rolled_back", "refused", "failed"]
-InstallReason = Literal[
-    "none",
-    "self_test_failed",
-    "no_space",
-    "untrusted",
-    "changed",
-    "wrong_target",
-    "expired_metadata",
-    "interrupted",
-    "busy",
-    "boots_exhausted",
-    "requested",
-    "other",
-]
+# The installer's own words.
+InstallOutcomeName = OutcomeName
+InstallReason = Reason
 # Why a device does not measure or install now.
 PausedReason = Literal[
     "none",
