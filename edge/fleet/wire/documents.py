@@ -61,6 +61,10 @@ class Document(Part):
             if stated is not None and int(stated[1]) > cls.VERSION:
                 raise cls._future(where) from error
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            if first["type"] == "json_invalid":
+                raise InputError(
+                    f"is no {cls.__name__}: no JSON, or cut short", where=where, mend="bring it again from its sender"
+                ) from error
             # Keys of an unknown field are the sender's own words: only fields that we know are named.
             known = [str(part) for part in first["loc"] if isinstance(part, int) or part in cls.model_fields]
             raise InputError(

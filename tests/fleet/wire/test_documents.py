@@ -74,6 +74,12 @@ def test_no_field_takes_a_sentence(document: Document) -> None:
         assert "Smith" not in str(said.value)
 
 
+def test_a_file_that_was_cut_short_says_so() -> None:
+    """If not: somebody updates edge on two machines for a stick that was pulled out early."""
+    with pytest.raises(InputError, match="cut short; bring it again"):
+        FieldReport.from_bytes(make_report().to_bytes()[:-9], "x")
+
+
 def text_fields(model: type[BaseModel]) -> list[str]:
     """Paths of fields whose schema lets any text through."""
     found = []
